@@ -1,0 +1,147 @@
+"""The operator's settings: one frozen value, one load order, passed by hand and never global.
+
+Default < `ruma.toml` in the home < environment variable `RUMA_*` < flag of the command.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ruma.errors import InputError
+
+KEY_SOURCES = ("auto", "credential", "keyring", "command", "file", "passphrase", "machine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings in force."""
+
+    home: Path
+    """The folder that holds everything that Ruma writes."""
+
+    key_source: str = "auto"
+    """Where new tenants' keys are kept; `auto` takes the first that this machine has."""
+
+    key_command: str = ""
+    """A command that prints the master key, for the key source `command`."""
+
+    key_file: str = ""
+    """A file (mode 0600) that holds the master key, for the key source `file`."""
+
+    embedder: str = "all-MiniLM-L6-v2"
+    """The embedding model: the built-in one by its name, or a folder with a sentence-transformers model."""
+
+    model: str = ""
+    """The language model of agents that name none; empty takes the first in `ruma models list`."""
+
+    host: str = "127.0.0.1"
+    """The address that `ruma serve` listens on."""
+
+    port: int = 8420
+    """The port that `ruma serve` listens on."""
+
+    threads: int = 0
+    """Processor threads for the models; 0 takes one for each core."""
+
+    max_file_mb: int = 200
+    """The largest file that `ruma ingest` reads, in MB."""
+
+    @property
+    def tenants_folder(self) -> Path:
+        """The folder that holds one directory a tenant."""
+        return self.home / "tenants"
+
+    @property
+    def keys_folder(self) -> Path:
+        """The folder of sealed keys, used where no system keyring is."""
+        return self.home / "keys"
+
+    @property
+    def models_folder(self) -> Path:
+        """The folder of model files, shared by all tenants."""
+        return self.home / "models"
+
+    @property
+    def thread_count(self) -> int:
+        """How many processor threads a model may use: at least 1."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One setting in force and where it came from."""
+
+    name: str
+    value: str
+    source: str
+
+
+def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings in force.
+
+    Raises:
+        InputError: A setting is unknown or has a value that cannot be used.
+    """
+    return Settings(**{name: value for name, (value, _) in _collect(flags, environ).items()})
+
+
+def explain_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> list[Origin]:
+    """Return every setting in force with the place it came from."""
+    return [Origin(name, str(value), source) for name, (value, source) in _collect(flags, environ).items()]
+
+
+def _collect(flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> dict[str, tuple[Any, str]]:
+    environ = os.environ if environ is None else environ
+    flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    home = Path(flags.get("home") or environ.get("RUMA_HOME") or platformdirs.user_data_path("ruma"))
+    home_source = "flag" if "home" in flags else "RUMA_HOME" if environ.get("RUMA_HOME") else "default"
+    found: dict[str, tuple[Any, str]] = {"home": (home.expanduser().absolute(), home_source)}
+    file = found["home"][0] / "ruma.toml"
+    written = _read_file(file)
+    for field in fields(Settings)[1:]:
+        name, variable = field.name, f"RUMA_{field.name.upper()}"
+        value, source = field.default, "default"
+        if name in written:
+            value, source = written.pop(name), str(file)
+        if environ.get(variable):
+            value, source = environ[variable], variable
+        if name in flags:
+            value, source = flags[name], "flag"
+        found[name] = (_checked(name, value, field.type, source), source)
+    if written:
+        raise InputError(
+            f"{file} has an unknown setting: {', '.join(sorted(written))}.",
+            hint="`ruma config` lists the settings there are.",
+        )
+    return found
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InputError(f"{file} cannot be read as TOML: {exc}.", hint="Mend the line that it names.") from exc
+    except OSError as exc:
+        raise InputError(f"{file} cannot be read: {exc.strerror}.") from exc
+
+
+def _checked(name: str, value: Any, kind: Any, source: str) -> Any:
+    try:
+        value = int(value) if kind is int else str(value)
+    except ValueError:
+        raise InputError(f"The setting {name} must be a whole number, not {value!r} (from {source}).") from None
+    if name == "key_source" and value not in KEY_SOURCES:
+        raise InputError(
+            f"The setting key_source cannot be {value!r} (from {source}).",
+            hint=f"It is one of: {', '.join(KEY_SOURCES)}.",
+        )
+    if (name == "port" and not 0 <= value <= 65535) or (name in {"threads", "max_file_mb"} and value < 0):
+        raise InputError(f"The setting {name} cannot be {value} (from {source}).")
+    return value

@@ -1,0 +1,72 @@
+"""The problems a person can act on, and nothing else: any other exception is a bug.
+
+RumaError
+├── InputError             the request cannot be understood, or the file cannot be read
+├── NotFoundError          no tenant, document or conversation of that name
+├── NotReadyError          something must be done first: add documents, compile a model
+├── ModelError             a model failed to load or to run
+├── KeyStoreError          no key source can be used, or it did not keep or give back a key
+│   ├── KeyMissingError    the key source has no key for this tenant
+│   └── WrongKeyError      the key is another tenant's, or damaged
+└── StoreError             the database cannot be used: locked, full disk, read-only
+    ├── DamagedError       the file is missing, cut short or altered
+    ├── WrongTenantError   the database belongs to another tenant
+    └── NotEncryptedError  this SQLite has no cipher
+"""
+
+
+class RumaError(Exception):
+    """A problem that a person can act on.
+
+    Args:
+        message: What happened, naming the thing, as one sentence with a full stop. Never a secret.
+        hint: What to do about it, a command where possible.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(RumaError):
+    """The request cannot be understood, or the file cannot be read."""
+
+
+class NotFoundError(RumaError):
+    """There is no tenant, source, document or conversation of that name."""
+
+
+class NotReadyError(RumaError):
+    """Something must be done first."""
+
+
+class ModelError(RumaError):
+    """A model failed to load or to run."""
+
+
+class KeyStoreError(RumaError):
+    """No key source can be used, or it did not keep or give back a key."""
+
+
+class KeyMissingError(KeyStoreError):
+    """The key source has no key for this tenant."""
+
+
+class WrongKeyError(KeyStoreError):
+    """The key belongs to another tenant, or is damaged."""
+
+
+class StoreError(RumaError):
+    """The tenant's database cannot be used."""
+
+
+class DamagedError(StoreError):
+    """The tenant's database is missing, cut short or altered."""
+
+
+class WrongTenantError(StoreError):
+    """The database belongs to another tenant than its directory says."""
+
+
+class NotEncryptedError(StoreError):
+    """The SQLite library in use has no cipher, so nothing may be written with it."""

@@ -1,0 +1,1 @@
+"""The tenant's directory, keys and database: all SQL and the search index."""

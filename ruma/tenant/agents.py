@@ -1,0 +1,84 @@
+"""The tenant's one agent: how it speaks and how it answers."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ruma.errors import InputError
+from ruma.tenant.tenant import Tenant
+
+MODES = ("auto", "quote", "write")
+_LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Agent:
+    """The agent as it is set up."""
+
+    name: str = "Assistant"
+    """What visitors call it."""
+
+    greeting: str = "Hello! Ask me anything about our services."
+    """The first thing that a visitor reads."""
+
+    instructions: str = ""
+    """How it should speak, for a language model that writes the answers."""
+
+    decline: str = "I could not find this in the documents."
+    """What it says when no document supports an answer."""
+
+    mode: str = "auto"
+    """`quote`, `write`, or `auto`: write where the model has passed the grounding check, else quote."""
+
+    model: str = ""
+    """The language model's name; empty takes the operator's."""
+
+    questions: tuple[str, ...] = ()
+    """Questions that a visitor may pick to begin with."""
+
+
+def read_agent(tenant: Tenant) -> Agent:
+    """Return the tenant's agent."""
+    names = [field.name for field in fields(Agent)]
+    with tenant.reading() as db:
+        row = db.execute(f"select {', '.join(names)} from agent").fetchone()
+    values: dict[str, Any] = dict(zip(names, row, strict=True))
+    return Agent(**{**values, "questions": tuple(json.loads(values["questions"]))})
+
+
+def change_agent(tenant: Tenant, **changes: Any) -> Agent:
+    """Change some of the agent's settings and return it as it is then.
+
+    Raises:
+        InputError: There is no such setting, or it cannot have that value.
+    """
+    values = asdict(read_agent(tenant))
+    unknown = changes.keys() - values.keys()
+    if unknown:
+        raise InputError(f"An agent has no setting {', '.join(sorted(unknown))}.", hint=f"It has: {', '.join(values)}.")
+    agent = Agent(**{**values, **changes})
+    _check(agent)
+    with tenant.writing() as db:
+        db.table("agent").update(1, _row(agent))
+    return agent
+
+
+def write_first_agent(tenant: Tenant) -> None:
+    """Store the agent that a new tenant begins with."""
+    with tenant.writing() as db:
+        db.table("agent").insert({"id": 1, **_row(Agent())})
+
+
+def _row(agent: Agent) -> dict[str, Any]:
+    return {**asdict(agent), "questions": json.dumps(agent.questions)}
+
+
+def _check(agent: Agent) -> None:
+    if agent.mode not in MODES:
+        raise InputError(f"An agent cannot answer in mode {agent.mode!r}.", hint=f"Modes: {', '.join(MODES)}.")
+    for name in ("name", "greeting", "decline"):
+        if not getattr(agent, name).strip():
+            raise InputError(f"The agent's {name} cannot be empty.")
+    for name, value in asdict(agent).items():
+        if any(len(text) > _LONGEST for text in ((value,) if isinstance(value, str) else value)):
+            raise InputError(f"The agent's {name} is longer than {_LONGEST} characters.")

@@ -1,0 +1,149 @@
+"""What visitors asked and what the agent answered, readable by whoever holds the conversation's id."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ruma.errors import NotFoundError
+from ruma.tenant.clock import now
+from ruma.tenant.erasure import ask_erasure, finish_erasure
+from ruma.tenant.tenant import Tenant
+
+
+@dataclass(frozen=True)
+class StoredCitation:
+    """A place in a document that supports an answer; `document_id` and `quote` are None once it is gone."""
+
+    number: int
+    document_id: int | None
+    title: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    quote: str | None
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message; the text of an agent's message is empty once a document that it was written from is gone."""
+
+    id: int
+    role: str
+    text: str
+    created_at: str
+    mode: str
+    is_declined: bool
+    citations: tuple[StoredCitation, ...]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation, its messages oldest first."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+
+def start_conversation(tenant: Tenant) -> str:
+    """Begin a conversation and return its id: 256 random bits, which are the right to read it."""
+    conversation_id = secrets.token_urlsafe(32)
+    with tenant.writing() as db:
+        db.execute("insert into conversation values (?, ?)", [conversation_id, now()])
+    return conversation_id
+
+
+def add_exchange(
+    tenant: Tenant,
+    conversation_id: str,
+    question: str,
+    answer_text: str,
+    *,
+    mode: str,
+    is_declined: bool,
+    citations: Sequence[tuple[int, int, int, int]],
+) -> None:
+    """Add a question and its whole answer. Citations are (number, document id, start, end).
+
+    A quoted answer's text is not stored: it is the documents' own words, found by its citations.
+
+    Raises:
+        NotFoundError: There is no such conversation.
+    """
+    with tenant.writing() as db:
+        if not db.execute("select 1 from conversation where id = ?", [conversation_id]).fetchone():
+            raise NotFoundError("This conversation is not there any more.")
+        insert = """insert into message (conversation_id, role, text, mode, is_declined, created_at)
+            values (?, ?, ?, ?, ?, ?)"""
+        db.execute(insert, [conversation_id, "visitor", question, "", 0, now()])
+        kept = "" if mode == "quote" and not is_declined else answer_text
+        message_id = db.execute(insert, [conversation_id, "agent", kept, mode, int(is_declined), now()]).lastrowid
+        for number, document_id, start, end in citations:
+            # A document that went while the answer was written leaves a citation of nothing.
+            db.execute(
+                "insert into citation values (?, ?, (select id from document where id = ?), ?, ?)",
+                [message_id, number, document_id, start, end],
+            )
+        if mode == "write" and any(
+            not db.execute("select 1 from document where id = ?", [citation[1]]).fetchone() for citation in citations
+        ):
+            db.execute("update message set text = '' where id = ?", [message_id])
+
+
+def read_conversation(tenant: Tenant, conversation_id: str) -> Conversation:
+    """Return a conversation with its citations as the documents are now.
+
+    Raises:
+        NotFoundError: There is no such conversation.
+    """
+    with tenant.reading() as db:
+        if not db.execute("select 1 from conversation where id = ?", [conversation_id]).fetchone():
+            raise NotFoundError("This conversation is not there any more.")
+        messages = db.execute(
+            """select id, role, text, created_at, mode, is_declined from message
+               where conversation_id = ? order by id""",
+            [conversation_id],
+        ).fetchall()
+        cited: dict[int, list[StoredCitation]] = {}
+        for message_id, *row in db.execute(_CITATIONS, [conversation_id]).fetchall():
+            number, document_id, title, heading, page, start, end, text, chunk_start = row
+            quote = text and text[start - chunk_start : end - chunk_start]
+            cited.setdefault(message_id, []).append(
+                StoredCitation(number, document_id, title or "", heading or "", page, start, end, quote)
+            )
+    return Conversation(
+        conversation_id,
+        tuple(
+            Message(row[0], row[1], _text(row[2], found), row[3], row[4], bool(row[5]), found)
+            for row in messages
+            for found in [tuple(cited.get(row[0], ()))]
+        ),
+    )
+
+
+def delete_conversation(tenant: Tenant, conversation_id: str) -> None:
+    """Delete a conversation with its messages.
+
+    Raises:
+        NotFoundError: There is no such conversation.
+    """
+    with tenant.writing() as db:
+        if not db.execute("delete from conversation where id = ?", [conversation_id]).rowcount:
+            raise NotFoundError("This conversation is not there any more.")
+        ask_erasure(db)
+    finish_erasure(tenant)
+
+
+_CITATIONS = """select message.id, number, document.id, document.title, chunk.heading, chunk.page,
+    citation.start, citation."end", chunk.text, chunk.start
+    from message join citation on citation.message_id = message.id
+    left join document on document.id = citation.document_id
+    left join chunk on chunk.document_id = document.id
+        and chunk.start <= citation.start and citation.start < chunk."end"
+    where message.conversation_id = ? order by message.id, number"""
+
+
+def _text(text: str, citations: Sequence[StoredCitation]) -> str:
+    if text:
+        return text
+    return " ".join(f"{citation.quote} [{citation.number}]" for citation in citations if citation.quote)

@@ -1,0 +1,195 @@
+"""The one place that opens a tenant's database: sets the key, proves the cipher, checks whose file it is."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruma.errors import DamagedError, NotEncryptedError, StoreError, WrongTenantError
+from ruma.tenant.keys import Key
+from ruma.tenant.schema import STEPS, migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+FILE_NAME = "tenant.db"
+APPLICATION_ID = 0x52554D41  # "RUMA" in ASCII
+CACHE_KIB = 65536
+"""Page cache of a connection: encrypted pages cost 2.5 ms a MB to read again."""
+BUSY_SECONDS = 30
+_BUSY, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 8, 10, 11, 13, 14, 26
+
+
+def create_database(folder: Path, key: Key, tenant_id: str) -> None:
+    """Write a new, empty database for a tenant.
+
+    Raises:
+        NotEncryptedError: The SQLite library in use has no cipher; nothing was written.
+        StoreError: The disk is full or read-only.
+    """
+    path = folder / FILE_NAME
+    with translated(path):
+        # Made by hand first: SQLite would let the umask decide who may read it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        db = _connect(path, key)
+        try:
+            pragma(db, f"application_id={APPLICATION_ID}")
+            if pragma(db, "journal_mode=wal") != [("wal",)]:
+                raise StoreError(f"{path} cannot use a write-ahead log on this file system.")
+            migrations().apply(db)
+            db.execute("insert into ruma_identity values (?)", [tenant_id])
+        finally:
+            db.close()
+
+
+def open_database(folder: Path, key: Key, tenant_id: str) -> "Database":
+    """Open a tenant's database with its cipher proven active and its owner checked.
+
+    Safe to hand from thread to thread, for one thread at a time.
+
+    Raises:
+        DamagedError: The file is missing, empty, cut short or altered. It is never made anew.
+        WrongTenantError: The file belongs to another tenant.
+        NotEncryptedError: The SQLite library in use has no cipher.
+    """
+    path = folder / FILE_NAME
+    _check_file(path)
+    with translated(path):
+        db = _connect(path, key)
+        try:
+            if pragma(db, "application_id") != [(APPLICATION_ID,)]:
+                raise DamagedError(f"{path} is not a database of Ruma.")
+            owner = db.execute("select tenant_id from ruma_identity").fetchall()
+            if owner != [(tenant_id,)]:
+                raise WrongTenantError(
+                    f"{path} belongs to the tenant {owner[0][0] if owner else '(none)'}, not to {tenant_id}.",
+                    hint="Put the tenant's own file back, from a backup if need be.",
+                )
+            _set_pragmas(db, path)
+            _upgrade(db, path)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def pragma(db: "Database", text: str) -> list[tuple[Any, ...]]:
+    """Return every row of a PRAGMA; unfetched, it would swallow an I/O error."""
+    return db.execute(f"PRAGMA {text}").fetchall()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what the driver and the file system raise into a StoreError that names the file."""
+    import sqlcipher3
+
+    try:
+        yield
+    except sqlcipher3.Error as exc:
+        raise _store_error(path, exc) from exc
+    except OSError as exc:
+        raise StoreError(f"{path} cannot be used: {exc.strerror}.", hint=_hint(exc.errno or 0)) from exc
+
+
+def is_poisoned(exc: BaseException) -> bool:
+    """Tell whether a connection must not be used again after this error.
+
+    After one page that fails its check SQLCipher calls every later read damaged too.
+    """
+    return _code(exc) in (_IOERR, _CORRUPT, _NOTADB)
+
+
+def _connect(path: Path, key: Key) -> "Database":
+    import sqlcipher3
+
+    # sqlite-utils catches the errors of the driver that it finds under this name.
+    sys.modules["pysqlite3"] = sqlcipher3
+    sys.modules["pysqlite3.dbapi2"] = sqlcipher3.dbapi2
+    from sqlite_utils import Database
+
+    connection = sqlcipher3.connect(
+        path.absolute().as_uri() + "?mode=rw",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+    )
+    db = Database(connection, execute_plugins=False)
+    try:
+        pragma(db, "cipher_log_level=NONE")
+        pragma(db, f"key=\"x'{key.raw.hex()}'\"")
+        if not any(row[0] for row in pragma(db, "cipher_version")):
+            raise NotEncryptedError(
+                f"The SQLite library {sqlcipher3.__file__} has no cipher, so nothing is written with it.",
+                hint="Install `sqlcipher3` 0.6.4 or later, and nothing else under that name.",
+            )
+        pragma(db, "secure_delete=ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check_file(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except OSError as exc:
+        raise DamagedError(f"{path} is missing.", hint="Put it back from a backup; it is not made anew.") from exc
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedError(f"{path} is not a plain file.")
+    if found.st_size < 4096:
+        raise DamagedError(f"{path} is empty or cut short.", hint="Put it back from a backup.")
+
+
+def _set_pragmas(db: "Database", path: Path) -> None:
+    wanted = ["foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON"]
+    for setting in [*wanted, f"cache_size=-{CACHE_KIB}"]:
+        pragma(db, setting)
+    if pragma(db, "secure_delete") != [(1,)] or pragma(db, "journal_mode") != [("wal",)]:
+        raise DamagedError(f"{path} has settings that Ruma did not write.")
+    if db.execute("select v from chunk_fts_config where k = 'secure-delete'").fetchall() != [(1,)]:
+        raise DamagedError(f"{path} has a search index that would keep deleted words.")
+
+
+def _upgrade(db: "Database", path: Path) -> None:
+    known = migrations()
+    applied = {step.name for step in known.applied(db)}
+    if applied - {step.__name__ for step in STEPS}:
+        raise StoreError(
+            f"{path} was written by a newer version of Ruma.", hint="Update Ruma: pip install --upgrade ruma"
+        )
+    if len(applied) < len(STEPS):
+        known.apply(db)
+
+
+def _code(exc: BaseException) -> int:
+    return int(getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _store_error(path: Path, exc: Exception) -> StoreError:
+    code = _code(exc)
+    if code in (_CORRUPT, _NOTADB):
+        return DamagedError(
+            f"{path} is damaged, or was not encrypted with this tenant's key: {exc}.",
+            hint="`ruma doctor` says what can still be read.",
+        )
+    if code == _FULL:
+        return StoreError(f"The disk of {path} is full; what was stored before is kept.", hint="Free some space.")
+    if code == _BUSY:
+        return StoreError(f"{path} is in use by another command for more than {BUSY_SECONDS} seconds.")
+    if code in (_READONLY, _CANTOPEN):
+        return StoreError(f"{path} cannot be written: {exc}.", hint="Check the disk and the file's owner.")
+    return StoreError(f"{path} cannot be used: {exc}.")
+
+
+def _hint(number: int) -> str:
+    import errno
+
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some space on the disk; what was stored before is kept."
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "Check that the folder can be written by this user."
+    return ""

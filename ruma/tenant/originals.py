@@ -1,0 +1,150 @@
+"""Documents' original files, encrypted in a stream: plaintext comes in, only ciphertext reaches the disk.
+
+The construction is libsodium's secretstream (XChaCha20-Poly1305) in blocks of 64 KiB: a block that was altered,
+reordered, repeated or taken from another place does not open, and a file without its final block was cut short.
+Each file has its own key, derived from the tenant's data key and the file's id, so a file under another id does not
+open either. What an onlooker can see is the file's size.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO
+
+from ruma.errors import DamagedError, StoreError
+from ruma.tenant.data_key import Key
+
+BLOCK = 64 * 1024
+
+_MAGIC = b"RUMAORIG\x01"  # the last byte is the format's version
+_PURPOSE = b"ruma original v1"
+
+
+def seal_original(blocks: Iterable[bytes], path: Path, key: Key, file_id: str) -> None:
+    """Write *blocks* (of any sizes) encrypted to *path*, a new file with mode 0600, and make it durable.
+
+    The caller gives a name that no reader looks for, and renames it when the document's row is about to be stored.
+    When anything fails, also in *blocks*, nothing is left at *path*.
+
+    Raises:
+        StoreError: The file cannot be written, for example because the disk is full.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _write_error(path, exc) from exc
+    try:
+        with os.fdopen(descriptor, "wb", 0) as file:
+            os.fchmod(descriptor, 0o600)
+            _seal(blocks, file, path, key.derive(_PURPOSE, file_id.encode()))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+def read_original(path: Path, key: Key, file_id: str) -> Iterator[bytes]:
+    """Return the original's content, block by block.
+
+    A missing file, another tenant's key and another file's id are known before this returns. Damage further on is
+    known when its block is reached: what was yielded until then is genuine, and the end is genuine only when the
+    iterator ends without an error.
+
+    Raises:
+        DamagedError: The file is missing, cut short, altered, or was sealed with another key or under another id.
+    """
+    secret = key.derive(_PURPOSE, file_id.encode())
+    with closing(_open_blocks(path, secret)) as blocks:
+        next(blocks, None)
+    return _open_blocks(path, secret)
+
+
+def _seal(blocks: Iterable[bytes], file: BinaryIO, path: Path, secret: bytes) -> None:
+    from nacl import bindings as sodium
+
+    state = sodium.crypto_secretstream_xchacha20poly1305_state()
+    header = sodium.crypto_secretstream_xchacha20poly1305_init_push(state, secret)
+    waiting = bytearray()
+
+    def write(data: bytes) -> None:
+        try:
+            rest = memoryview(data)
+            while rest:  # an unbuffered write may take less than it was given
+                rest = rest[file.write(rest) :]
+        except OSError as exc:
+            raise _write_error(path, exc) from exc
+
+    def push(data: bytes, tag: int) -> None:
+        write(sodium.crypto_secretstream_xchacha20poly1305_push(state, data, _MAGIC, tag))
+
+    write(_MAGIC + header)
+    for block in blocks:
+        waiting += block
+        at = 0
+        while len(waiting) - at > BLOCK:  # the last block is kept back, since only it carries the final tag
+            push(bytes(waiting[at : at + BLOCK]), sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE)
+            at += BLOCK
+        del waiting[:at]
+    push(bytes(waiting), sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL)
+    try:
+        os.fsync(file.fileno())
+    except OSError as exc:
+        raise _write_error(path, exc) from exc
+
+
+def _open_blocks(path: Path, secret: bytes) -> Generator[bytes, None, None]:
+    from nacl import bindings as sodium
+    from nacl import exceptions
+
+    overhead = sodium.crypto_secretstream_xchacha20poly1305_ABYTES
+    final = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+    with _open_for_reading(path) as file:
+        header = _read(file, len(_MAGIC) + sodium.crypto_secretstream_xchacha20poly1305_HEADERBYTES, path)
+        if not header.startswith(_MAGIC[:-1]):
+            raise DamagedError(f"The original {path.name} is not a file that Ruma sealed, or its start is damaged.")
+        if header[: len(_MAGIC)] != _MAGIC:
+            raise DamagedError(f"The original {path.name} was written by a newer Ruma, or its start is damaged.")
+        state, tag = sodium.crypto_secretstream_xchacha20poly1305_state(), -1
+        try:
+            sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, header[len(_MAGIC) :], secret)
+            while tag != final:
+                sealed = _read(file, BLOCK + overhead, path)
+                if len(sealed) < overhead:
+                    raise DamagedError(f"The original {path.name} is cut short.")
+                data, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, sealed, _MAGIC)
+                if data:
+                    yield data
+        except (exceptions.RuntimeError, exceptions.ValueError) as exc:
+            raise DamagedError(
+                f"The original {path.name} is damaged, or belongs to another document or tenant."
+            ) from exc
+        if _read(file, 1, path):
+            raise DamagedError(f"The original {path.name} has something after its end.")
+
+
+def _open_for_reading(path: Path) -> BinaryIO:
+    try:
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except FileNotFoundError:
+        raise DamagedError(f"The original {path.name} is missing.") from None
+    except OSError as exc:
+        raise DamagedError(f"The original {path.name} cannot be read: {exc.strerror}.") from exc
+
+
+def _read(file: BinaryIO, size: int, path: Path) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as exc:
+        raise DamagedError(f"The original {path.name} cannot be read: {exc.strerror}.") from exc
+
+
+def _write_error(path: Path, exc: OSError) -> StoreError:
+    if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StoreError(
+            f"The disk is full: {path} cannot be written.",
+            hint="Free some space and run the same command again; what was stored before is kept.",
+        )
+    return StoreError(f"The file {path} cannot be written: {exc.strerror}.")

@@ -1,0 +1,157 @@
+"""Small files that only their owner may read: written whole or not at all, read only where nobody else could write."""
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from ruma.errors import KeyMissingError, KeyStoreError
+
+LARGEST_FILE = 64 * 1024
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make *folder* with mode 0700 if it is not there.
+
+    Raises:
+        KeyStoreError: It cannot be made, or others have access to the one that is there.
+    """
+    try:
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(folder.parent)  # or a power cut could take the folder and leave what its keys opened
+        found = folder.stat()
+    except OSError as exc:
+        raise KeyStoreError(f"The folder {folder} cannot be made: {exc.strerror}.") from exc
+    if found.st_uid != os.geteuid():
+        raise KeyStoreError(
+            f"The folder {folder} belongs to another user of this machine.",
+            hint=f"Run Ruma as its owner, or give it over: chown {os.geteuid()} {folder}",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise KeyStoreError(
+            f"Other users of this machine have access to {folder}.", hint=f"Take it away: chmod 700 {folder}"
+        )
+
+
+def read_private_file(path: Path) -> bytes:
+    """Return the content of a regular file of ours that nobody else may read.
+
+    Raises:
+        KeyMissingError: There is no such file.
+        KeyStoreError: It is a link or no plain file, belongs to another user, is open to others, or too large.
+    """
+    try:
+        # Without O_NONBLOCK a named pipe in the file's place would hang the program.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise KeyMissingError(f"The file {path} is missing.") from None
+    except OSError as exc:
+        reason = "it is a symbolic link" if path.is_symlink() else exc.strerror
+        raise KeyStoreError(f"The file {path} cannot be used: {reason}.") from exc
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise KeyStoreError(f"The file {path} cannot be used: it is not a regular file.")
+        if found.st_uid != os.geteuid():
+            raise KeyStoreError(
+                f"The file {path} cannot be used: it belongs to another user.",
+                hint=f"Give it over: chown {os.geteuid()} {path}",
+            )
+        if stat.S_IMODE(found.st_mode) & 0o177:
+            mode = stat.S_IMODE(found.st_mode)
+            raise KeyStoreError(
+                f"The file {path} cannot be used: its mode is {mode:04o}, and others must have no access.",
+                hint=f"Take it away: chmod 600 {path}",
+            )
+        try:
+            content = file.read(LARGEST_FILE + 1)
+        except OSError as exc:
+            raise KeyStoreError(f"The file {path} cannot be read: {exc.strerror}.") from exc
+    if len(content) > LARGEST_FILE:
+        raise KeyStoreError(f"The file {path} cannot be used: it is over {LARGEST_FILE // 1024} KB.")
+    return content
+
+
+def write_new_file(path: Path, content: bytes) -> bool:
+    """Write a file that is not there yet, durably and whole or not at all; tell whether it was written.
+
+    False means that another process was first, and that its file was left alone.
+
+    Raises:
+        KeyStoreError: The file cannot be written, for example because the disk is full.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        _write_part(part, content)
+        try:
+            os.link(part, path)  # unlike a rename, it refuses to replace
+        except FileExistsError:
+            return False
+        finally:
+            part.unlink()
+        sync_folder(path.parent)
+    except OSError as exc:
+        raise KeyStoreError(f"The file {path} cannot be written: {exc.strerror}.") from exc
+    return True
+
+
+def destroy_file(path: Path) -> bool:
+    """Overwrite and remove a file, and verify that it is gone; tell whether there was one.
+
+    Raises:
+        KeyStoreError: It is still there.
+    """
+    is_found = False
+    try:
+        # A killed `write_new_file` can leave a second name of the same file.
+        for name in [path, *path.parent.glob(f".{path.name}.*.part")]:
+            is_found = _destroy_one(name) or is_found
+        if path.parent.is_dir():
+            sync_folder(path.parent)
+    except OSError as exc:
+        raise KeyStoreError(f"The file {path} cannot be destroyed: {exc.strerror}.") from exc
+    if os.path.lexists(path):
+        raise KeyStoreError(f"The file {path} was removed and is still there.")
+    return is_found
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_part(part: Path, content: bytes) -> None:
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)  # a umask can only take rights away, and 0200 would lock us out
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def _destroy_one(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        if not path.is_symlink():
+            raise
+    else:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(os.fstat(descriptor).st_size))
+            file.flush()
+            os.fsync(descriptor)
+    path.unlink()
+    return True

@@ -1,0 +1,141 @@
+"""An open tenant: the way to its database, and nothing that could reach another tenant's."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ruma.errors import NotFoundError
+from ruma.tenant.database import FILE_NAME, is_poisoned, open_database, translated
+from ruma.tenant.keys import Key
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from ruma.tenant.vectors import VectorCache
+
+KEPT_CONNECTIONS = 4
+
+
+class Tenant:
+    """One business's open directory. Safe to use from several threads.
+
+    Connections are kept and handed out again, the warmest first, since an encrypted database is slow
+    until its pages are cached. A directory that is removed while it is open ends every use of it.
+    """
+
+    def __init__(self, name: str, tenant_id: str, folder: Path, key: Key) -> None:
+        """Use `Home.open`, which finds the key and checks the manifest."""
+        self.name = name
+        self.id = tenant_id
+        self.folder = folder
+        self.key = key
+        self.vectors: VectorCache | None = None
+        self._lock = threading.Lock()
+        self._kept: list[Database] = []
+        self._is_closed = False
+        self._inode = self._stat_inode()
+
+    def __repr__(self) -> str:
+        return f"Tenant({self.name!r})"
+
+    def __enter__(self) -> "Tenant":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def files_folder(self) -> Path:
+        """The folder of the sealed originals."""
+        return self.folder / "files"
+
+    @contextmanager
+    def reading(self) -> Iterator["Database"]:
+        """Give a connection that sees one unchanging state of the database.
+
+        Raises:
+            NotFoundError: The tenant's directory is gone.
+            StoreError: The database cannot be used.
+        """
+        with self._connection() as db:
+            db.execute("begin")
+            try:
+                yield db
+            finally:
+                db.rollback()
+
+    @contextmanager
+    def writing(self) -> Iterator["Database"]:
+        """Give a connection for one write, all or nothing; a busy database means wait, not fail.
+
+        The write lock is asked for first: a read that turns into a write cannot wait for it.
+
+        Raises:
+            NotFoundError: The tenant's directory is gone.
+            StoreError: The database cannot be used.
+        """
+        with self._connection() as db:
+            db.execute("begin immediate")
+            try:
+                yield db
+            except BaseException:
+                db.rollback()
+                raise
+            db.commit()
+
+    @contextmanager
+    def unbound(self) -> Iterator["Database"]:
+        """Give a connection outside any transaction, for what SQLite allows only there."""
+        with self._connection() as db:
+            yield db
+
+    def check_present(self) -> None:
+        """Raise NotFoundError if the directory was removed or put aside since it was opened."""
+        if self._is_closed or self._stat_inode() != self._inode:
+            self.close()
+            raise NotFoundError(f"The tenant {self.name} is not there any more.")
+
+    def close(self) -> None:
+        """Close every connection that is not in use; those in use are closed when they come back."""
+        with self._lock:
+            self._is_closed = True
+            kept, self._kept = self._kept, []
+            self.vectors = None
+        for db in kept:
+            db.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator["Database"]:
+        self.check_present()
+        with translated(self.folder / FILE_NAME):
+            db = self._take()
+            try:
+                yield db
+            except BaseException as exc:
+                if is_poisoned(exc):
+                    db.close()
+                else:
+                    self._give_back(db)
+                raise
+            self._give_back(db)
+
+    def _take(self) -> "Database":
+        with self._lock:
+            if self._kept:
+                return self._kept.pop()
+        return open_database(self.folder, self.key, self.id)
+
+    def _give_back(self, db: "Database") -> None:
+        with self._lock:
+            if not self._is_closed and len(self._kept) < KEPT_CONNECTIONS:
+                self._kept.append(db)
+                return
+        db.close()
+
+    def _stat_inode(self) -> int:
+        try:
+            return (self.folder / FILE_NAME).stat().st_ino
+        except OSError:
+            return 0
