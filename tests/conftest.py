@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ruma.config import Settings, load_settings
+from ruma.models.embedder import Embedder, compile_embedder, open_embedder
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 
@@ -33,3 +34,26 @@ def tenant(settings: Settings) -> Iterator[Tenant]:
     home.create("acme")
     with home.open("acme") as tenant:
         yield tenant
+
+
+@pytest.fixture(scope="session")
+def compiled_home(pytestconfig: pytest.Config) -> Settings:
+    """Return the settings of a home with the compiled embedder; it is kept between runs, for compiling takes long."""
+    settings = Settings(home=Path(pytestconfig.cache.mkdir("embedder")))
+    for _ in compile_embedder(settings):
+        pass
+    return settings
+
+
+@pytest.fixture(scope="session")
+def embedder(compiled_home: Settings) -> Embedder:
+    """Return the real embedder, opened once: it keeps nothing of what it read."""
+    return open_embedder(compiled_home)
+
+
+@pytest.fixture
+def compiled_settings(settings: Settings, compiled_home: Settings) -> Settings:
+    """Return the settings of an empty home in which the embedder needs no compiling."""
+    settings.models_folder.mkdir(parents=True, exist_ok=True)
+    (settings.models_folder / "embedders").symlink_to(compiled_home.models_folder / "embedders")
+    return settings

@@ -1,0 +1,5 @@
+"""`python -m ruma` is the `ruma` command."""
+
+from ruma.cli.main import main
+
+main()

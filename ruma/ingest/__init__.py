@@ -1,0 +1,1 @@
+"""From sources to stored documents: read, split, embed, store."""

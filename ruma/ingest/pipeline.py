@@ -1,0 +1,192 @@
+"""One ingest: read, split, embed and store documents, and say of each what became of it.
+
+Reading runs in a thread (and the parser in its process), storing in another, embedding here: in the thread of
+whoever takes the outcomes. Closing the iterator, at any moment, loses no more than the documents in hand.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from ruma.config import Settings
+from ruma.ingest.sources import Listing, find_items
+from ruma.ingest.stages import (
+    IN_WORK_BYTES,
+    Budget,
+    Inbox,
+    ReadingThread,
+    Result,
+    Split,
+    Status,
+    StoringThread,
+    Target,
+    Task,
+)
+from ruma.models.vectors import Embedder
+from ruma.tenant.documents import check_embedder, remove_documents, start_reindex, stored_states
+from ruma.tenant.erasure import finish_erasure
+from ruma.tenant.sources import list_sources
+from ruma.tenant.tenant import Tenant
+
+WINDOW = 256
+"""Chunks that are embedded together: sorted by length, they waste less than those of one document would."""
+
+_GATHER_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one document."""
+
+    name: str
+    status: Status
+    reason: str = ""
+    """Why it failed; it continues the sentence that begins with the name."""
+
+    chunks: int = 0
+    source: str = ""
+    done: int = 0
+    """Documents so far, this one with them."""
+
+    total: int = 0
+    """Documents that were found."""
+
+
+def ingest_sources(
+    locations: Sequence[str],
+    tenant: Tenant,
+    embedder: Embedder,
+    settings: Settings,
+    *,
+    remove_missing: bool = False,
+    reindex: bool = False,
+    standard_input: bytes | None = None,
+    text_name: str = "",
+) -> Iterator[Outcome]:
+    """Return the outcomes of ingesting files and folders, one a document, as soon as it is stored.
+
+    What can fail predictably fails before this returns: a location that is not there, another embedder.
+
+    Args:
+        remove_missing: Remove the stored documents of a folder that are not in it any more.
+        reindex: Read all again, and allow another embedder than the one that made the stored vectors.
+        standard_input: The text of the location "-".
+        text_name: What that text is called; a suffix says its format.
+
+    Raises:
+        InputError: A location is not there, or cannot be read.
+        NotReadyError: Another embedder made the tenant's vectors, and `reindex` was not asked for.
+        StoreError: The tenant's database cannot be used.
+    """
+    listings = {}
+    for location in locations:
+        listing = find_items(location, standard_input=standard_input, text_name=text_name, home=settings.home)
+        listings[listing.kind, listing.location] = listing
+    if reindex:
+        start_reindex(tenant, embedder.id)
+    else:
+        check_embedder(tenant, embedder.id)
+    targets = _find_targets(list(listings.values()), tenant)
+    return _run(targets, tenant, embedder, settings, remove_missing=remove_missing, reindex=reindex)
+
+
+def _find_targets(listings: Sequence[Listing], tenant: Tenant) -> list[Target]:
+    known = {(source.kind, source.location): source.id for source in list_sources(tenant)}
+    targets = []
+    for listing in listings:
+        source_id = known.get((listing.kind, listing.location))
+        states = {} if source_id is None else stored_states(tenant, source_id)
+        targets.append(Target(listing, states, source_id))
+    return targets
+
+
+def _run(
+    targets: Sequence[Target],
+    tenant: Tenant,
+    embedder: Embedder,
+    settings: Settings,
+    *,
+    remove_missing: bool,
+    reindex: bool,
+) -> Iterator[Outcome]:
+    tasks = [Task(target, item) for target in targets for item in target.listing.items]
+    inbox: Inbox = SimpleQueue()
+    budget = Budget(IN_WORK_BYTES)
+    most_bytes = settings.max_file_mb * 1_000_000
+    reading = ReadingThread(tasks, inbox, budget, embedder, most_bytes=most_bytes, again=reindex)
+    storing = StoringThread(tenant, embedder.id, inbox, budget)
+    done = 0
+    has_replaced = False
+    try:
+        reading.start()
+        storing.start()
+        for result in _embed(inbox, storing, embedder, len(tasks)):
+            done += 1
+            has_replaced |= result.status == "changed"
+            yield _outcome(result, done, len(tasks))
+    finally:
+        for thread in (reading, storing):
+            if thread.ident is not None:
+                thread.stop()
+        for thread in (reading, storing):
+            if thread.ident is not None:
+                thread.join()
+        if has_replaced:
+            finish_erasure(tenant)
+    if remove_missing:
+        yield from _remove_missing(targets, tenant, done)
+
+
+def _embed(inbox: Inbox, storing: StoringThread, embedder: Embedder, expected: int) -> Iterator[Result]:
+    """Give the results as they come, and embed between them what was read."""
+    waiting: list[Split] = []
+    is_reading = True
+    while expected:
+        try:
+            message = inbox.get(timeout=_GATHER_SECONDS if waiting else None)
+        except Empty:
+            # The next document takes longer to read than waiting for it is worth.
+            _embed_window(waiting, storing, embedder)
+            continue
+        if isinstance(message, BaseException):
+            raise message
+        if isinstance(message, Result):
+            expected -= 1
+            yield message
+        elif isinstance(message, Split):
+            waiting.append(message)
+        else:
+            is_reading = False
+        if waiting and (not is_reading or sum(len(one.chunks) for one in waiting) >= WINDOW):
+            _embed_window(waiting, storing, embedder)
+
+
+def _embed_window(waiting: list[Split], storing: StoringThread, embedder: Embedder) -> None:
+    passages = [chunk.passage for document in waiting for chunk in document.chunks]
+    vectors = embedder.embed_passages(passages)
+    start = 0
+    for document in waiting:
+        end = start + len(document.chunks)
+        storing.put(document, vectors[start:end])
+        start = end
+    waiting.clear()
+
+
+def _remove_missing(targets: Sequence[Target], tenant: Tenant, done: int) -> Iterator[Outcome]:
+    """Remove what is gone from a folder; of a part that could not be listed nothing is known."""
+    for target in targets:
+        if target.listing.kind != "folder":
+            continue
+        present = {item.name for item in target.listing.items}
+        unread = tuple(f"{folder}/" if folder else "" for folder in target.listing.unread)
+        gone = [name for name in target.states if name not in present and not (unread and name.startswith(unread))]
+        for name in gone:
+            remove_documents(tenant, [target.states[name].document_id])
+            yield Outcome(name, "removed", source=target.listing.location, done=done, total=done)
+
+
+def _outcome(result: Result, done: int, total: int) -> Outcome:
+    task = result.task
+    return Outcome(
+        task.item.name, result.status, result.reason, result.chunks, task.target.listing.location, done, total
+    )

@@ -1,0 +1,251 @@
+"""The parent side of the parser process: bytes go in as a memory file, text and structure come back, checked.
+
+The only module that starts the parser process, and the one that says what a reader's version is.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruma.errors import InputError
+from ruma.ingest import parser_process
+from ruma.ingest.parsed import KINDS, MAX_TEXT, Block, ParsedDocument
+
+READER = "1"
+"""The version of reading and splitting; a new one makes the next ingest read unchanged documents again."""
+
+WALL_FACTOR = 3
+"""How much longer than its processor time a document may take, since other programs run too."""
+
+_START_SECONDS = 60
+_MOST_RESULT = 6 * MAX_TEXT
+_PIPE_BYTES = 1 << 20
+_LONGEST_NAME = 4_000
+_START = """
+import sys
+root, descriptor, memory, cpu = sys.argv[1:]
+if root not in sys.path:
+    sys.path.insert(0, root)
+from ruma.ingest.parser_process import serve
+serve(int(descriptor), int(memory), int(cpu))
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one document may use."""
+
+    cpu_seconds: int = parser_process.CPU_SECONDS
+    memory_bytes: int = parser_process.MEMORY_BYTES
+
+    def wall_seconds(self, size: int) -> float:
+        """Return after how long the parent gives up on a document of this size."""
+        return WALL_FACTOR * self.cpu_seconds * (1 + size // (parser_process.CPU_MB * 1_000_000))
+
+
+class Reader:
+    """Reads documents in a process of their own, which starts with the first one and ends with `close`.
+
+    Use it in one thread: the process dies with the thread that started it. `close` may come from another.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        """Start nothing yet."""
+        self.is_fully_confined: bool | None = None
+        """Whether the process has a network namespace of its own; None before it was started."""
+        self._limits = limits or Limits()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._is_closed = False
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, data: bytes, name: str) -> ParsedDocument:
+        """Return a document's text and structure.
+
+        Raises:
+            InputError: It cannot be read; the message continues the sentence that begins with its name.
+        """
+        if self._process is None:
+            self._start()
+        deadline = time.monotonic() + self._limits.wall_seconds(len(data))
+        try:
+            answer = self._ask(data, name, deadline)
+            status = self._receive_status(deadline)
+        except TimeoutError:
+            self._stop()
+            raise InputError(f"took longer than {self._limits.wall_seconds(len(data)):.0f} seconds to read.") from None
+        except OSError as exc:
+            self._stop()
+            raise InputError("cannot be read: the process that reads documents ended.") from exc
+        if status != 0:
+            raise InputError(self._explain(status))
+        return _unpack(answer)
+
+    def start(self) -> None:
+        """Start the process now, so that the first document need not wait for it."""
+        if self._process is None:
+            self._start()
+
+    def close(self) -> None:
+        """End the process; a document that it reads is lost."""
+        self._is_closed = True
+        self._stop()
+
+    def _start(self) -> None:
+        if self._is_closed:
+            raise InputError("was not read: reading was stopped.")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        root = str(Path(__file__).parents[2])
+        limits = (str(self._limits.memory_bytes), str(self._limits.cpu_seconds))
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _START, root, str(theirs.fileno()), *limits],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env={"LANG": "C.UTF-8"},
+                cwd="/",
+                start_new_session=True,
+            )
+        self._process, self._channel = process, ours
+        if self._is_closed:  # meanwhile, by another thread
+            self._stop()
+            raise InputError("was not read: reading was stopped.")
+        ours.settimeout(_START_SECONDS)
+        try:
+            greeting = ours.recv(1)
+        except OSError:
+            greeting = b""
+        if not greeting:
+            self._stop()
+            raise InputError("cannot be read: the process that reads documents did not start.")
+        self.is_fully_confined = greeting == b"\x01"
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        channel, self._channel = self._channel, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+        if channel is not None:
+            channel.close()
+
+    def _ask(self, data: bytes, name: str, deadline: float) -> bytes:
+        source, sink = os.pipe()
+        try:
+            document = _as_memory_file(data)
+            try:
+                request = json.dumps({"name": name[-_LONGEST_NAME:]}).encode()
+                channel = self._open_channel()
+                socket.send_fds(channel, [request], [document, sink])
+            finally:
+                os.close(document)
+                os.close(sink)
+            return _read_all(source, deadline)
+        finally:
+            os.close(source)
+
+    def _receive_status(self, deadline: float) -> int:
+        channel = self._open_channel()
+        channel.settimeout(max(0.1, deadline - time.monotonic()))
+        status = channel.recv(parser_process.STATUS.size)
+        if len(status) != parser_process.STATUS.size:
+            raise ConnectionError("the parser process ended")
+        return int(parser_process.STATUS.unpack(status)[0])
+
+    def _open_channel(self) -> socket.socket:
+        if self._channel is None:
+            raise ConnectionError("the parser process was stopped")
+        return self._channel
+
+    def _explain(self, status: int) -> str:
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        if number in (signal.SIGXCPU, signal.SIGKILL):
+            return f"took too long to read: more than {self._limits.cpu_seconds} seconds of processor time."
+        return "made the reader stop; it may be damaged, or made to do harm."
+
+
+def is_fully_confined() -> bool:
+    """Tell whether this machine lets the parser process have a network of its own, that is: none."""
+    with Reader() as reader:
+        reader.start()
+        return bool(reader.is_fully_confined)
+
+
+def _as_memory_file(data: bytes) -> int:
+    """Return a descriptor of an anonymous file: plaintext that is never on a disk and has no name."""
+    descriptor = os.memfd_create("document", os.MFD_CLOEXEC)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return descriptor
+
+
+def _read_all(source: int, deadline: float) -> bytes:
+    """Return everything from a pipe.
+
+    Raises:
+        TimeoutError: It did not end in time, or had more than a document can have.
+    """
+    parts: list[bytes] = []
+    length = 0
+    with selectors.DefaultSelector() as selector:
+        selector.register(source, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                raise TimeoutError
+            part = os.read(source, _PIPE_BYTES)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            length += len(part)
+            if length > _MOST_RESULT:
+                raise TimeoutError
+
+
+def _unpack(answer: bytes) -> ParsedDocument:
+    """Return what the process found, believing none of it: a hostile file may have taken it over."""
+    try:
+        found = json.loads(answer)
+        if "failed" in found:
+            raise InputError(str(found["failed"])[:500])
+        return _checked(found)
+    except (ValueError, TypeError, KeyError, IndexError) as exc:
+        raise InputError("cannot be read: the reader gave no sensible answer.") from exc
+
+
+def _checked(found: dict[str, Any]) -> ParsedDocument:
+    text, title = found["text"], found["title"]
+    paths = [tuple(str(heading) for heading in path) for path in found["paths"]]
+    blocks = tuple(Block(start, end, kind, paths[path], page) for start, end, kind, path, page in found["blocks"])
+    sentences = tuple((start, end) for start, end in found["sentences"])
+    for spans in ([(block.start, block.end) for block in blocks], sentences):
+        before = 0
+        for start, end in spans:
+            if not before <= start < end:
+                raise ValueError("spans out of order")
+            before = end
+        if before > len(text):
+            raise ValueError("spans beyond the text")
+    if not blocks or not all(block.kind in KINDS and isinstance(block.page, int | None) for block in blocks):
+        raise ValueError("unknown blocks")
+    if not all(isinstance(one, str) for one in (text, title)):
+        raise TypeError("no text")
+    return ParsedDocument(title, text, blocks, sentences, str(found["media_type"]), str(found["language"]))
