@@ -3,7 +3,9 @@
 Default < `ruma.toml` in the home < environment variable `RUMA_*` < flag of the command.
 """
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -93,6 +95,37 @@ def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
 def explain_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> list[Origin]:
     """Return every setting in force with the place it came from."""
     return [Origin(name, str(value), source) for name, (value, source) in _collect(flags, environ).items()]
+
+
+def write_setting(home: Path, name: str, value: str | int) -> None:
+    """Write one setting to the home's `ruma.toml`; every other line and comment stays as it is.
+
+    Raises:
+        InputError: The file cannot be read or written, or has the setting in a form that must be changed by hand.
+    """
+    file = home / "ruma.toml"
+    wanted = {**_read_file(file), name: value}
+    line = f"{name} = {json.dumps(value)}"
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        kept = [one for one in lines if not re.match(rf"\s*{name}\s*=", one)]
+        text = "\n".join([line, *kept]) + "\n"
+        if _parsed(text) != wanted:
+            raise InputError(f"{file} cannot be changed safely.", hint=f"Write this line into it by hand: {line}")
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = file.with_name(f".{file.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.chmod(0o600)
+        part.replace(file)
+    except OSError as exc:
+        raise InputError(f"{file} cannot be written: {exc.strerror}.") from exc
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
 
 
 def _collect(flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> dict[str, tuple[Any, str]]:

@@ -67,7 +67,7 @@ def repeat_evidence(turns: Sequence[Turn]) -> str:
 class EchoGenerator(Generator):
     """Answers by a rule, word by word, and remembers what it was asked and which answers were closed early."""
 
-    name, context_tokens = "echo", 4096
+    name, context_tokens, is_grounded = "echo", 4096, True
 
     def __init__(self, rule: Callable[[Sequence[Turn]], str] = repeat_evidence, *, delay: float = 0.0) -> None:
         """Take the rule, and the seconds to wait before each word."""

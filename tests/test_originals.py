@@ -1,7 +1,9 @@
+import io
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -250,6 +252,22 @@ def test_a_full_disk_is_named() -> None:
 
     with open("/dev/full", "wb", 0) as full, pytest.raises(StoreError, match="disk is full: /data/x"):
         originals._seal([b"text"], full, Path("/data/x"), bytes(32))
+
+
+def test_a_write_that_takes_a_part_is_continued(tmp_path: Path, key: Key) -> None:
+    """A disk that takes fewer bytes than it was given loses none."""
+
+    class Slow(io.FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(memoryview(data)[:1000])
+
+    from ruma.tenant import originals
+
+    data = os.urandom(BLOCK + 1)
+    with Slow(tmp_path / "a", "wb") as file:
+        originals._seal([data], file, tmp_path / "a", key.derive(b"ruma original v1", b"a"))
+
+    assert unseal(tmp_path / "a", key) == data
 
 
 def test_a_reader_that_leaves_closes_the_file(tmp_path: Path, key: Key) -> None:

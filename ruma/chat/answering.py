@@ -1,17 +1,25 @@
-"""Answers a question from a tenant's documents: understand, search, choose evidence, quote or write, check."""
+"""Answers a question from a tenant's documents: understand, search, choose the evidence, then quote or write."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal
 
-from ruma.chat.citations import Checked, CitationFilter, cited_in, find_unsupported
-from ruma.chat.evidence import Citation, choose_evidence
-from ruma.chat.prompt import WRITTEN_TOKENS, write_turns
-from ruma.chat.searching import MAX_QUESTION, find
+from ruma.chat.citations import MARK, CheckedSentence, MarkFilter, check_text, cited_numbers
+from ruma.chat.evidence import (
+    GATE,
+    Citation,
+    choose_evidence,
+    measure_support,
+    narrow,
+    rank_sentences,
+)
+from ruma.chat.prompt import build_prompt
+from ruma.chat.searching import Findings, find
 from ruma.chat.understanding import Understood, asks_number, understand
+from ruma.chat.words import split_words
 from ruma.errors import InputError, NotReadyError
-from ruma.models.generator import Generator
+from ruma.models.generator import Generator, Turn
 from ruma.models.vectors import Embedder
 from ruma.tenant.agents import MODES, Agent, read_agent
 from ruma.tenant.conversations import add_exchange, read_conversation
@@ -19,69 +27,39 @@ from ruma.tenant.tenant import Tenant
 
 __all__ = ["Answer", "Citation", "answer"]
 
-Mode = Literal["quote", "write"]
+QUOTED = 3
+"""Sentences that a quoted answer has at most."""
 
-QUOTED, WRITTEN_FROM = 3, 5
-"""Sentences at most: that a quoting answer says, and that a model writes from."""
+WRITTEN_FROM, WRITTEN_MARGIN = 6, 0.6
+"""Sentences that a model writes from at most, and how far below the best they may be. A prompt of six sentences
+is read in a fifth of the time of one of three whole passages."""
 
-CAUTION = "Please check this against the documents: not all of it stands there in these words."
-"""Added to what a model wrote when a part of it is not in the evidence, or nothing was cited."""
+MAX_TOKENS = 300
+"""Tokens that a written answer has at most; it is told to be three sentences long."""
 
 
 @dataclass
 class Answer:
-    """An answer whose evidence is known and whose text is still to come.
-
-    `text`, `cited` and `checked` are there once `tokens` has ended.
-    """
+    """An answer whose evidence is known; its text comes with the tokens."""
 
     question: str
     understood: str
-    """The question as it stands alone, with what it took from the conversation."""
-    mode: Mode
+    """The question as it was searched for, standing alone."""
+    mode: str
+    """`quote` or `write`."""
     citations: tuple[Citation, ...]
-    """The evidence, best first; empty where the documents do not support an answer."""
+    """The evidence, best first; empty where the answer is declined."""
+    is_declined: bool
     seconds: dict[str, float]
-    """What each step took: understand, search, evidence."""
-    tokens: "Tokens" = field(init=False)
+    """How long each step took."""
+    tokens: Iterator[str] = field(default_factory=lambda: iter(()))
+    """The text, piece by piece; closing it stops the model, and then nothing is stored."""
     text: str = ""
+    """The whole text, once the tokens have ended."""
     cited: tuple[Citation, ...] = ()
-    checked: Checked = field(default_factory=Checked)
-
-    @property
-    def is_declined(self) -> bool:
-        """Whether the documents do not support an answer."""
-        return not self.citations
-
-
-class Tokens(Iterator[str]):
-    """The pieces of an answer's text as they are made; closing it stops the model."""
-
-    def __init__(self, pieces: Iterator[str], finish: Callable[[str], str]) -> None:
-        """Take the pieces, and what is done with the whole text: it returns what is to be added."""
-        self._pieces, self._finish = pieces, finish
-        self._text = ""
-        self._is_over = False
-
-    def __next__(self) -> str:
-        """Return the next piece."""
-        if self._is_over:
-            raise StopIteration
-        piece = next(self._pieces, None)
-        if piece is None:
-            self._is_over = True
-            piece = self._finish(self._text)
-            if not piece:
-                raise StopIteration
-        self._text += piece
-        return piece
-
-    def close(self) -> None:
-        """Stop: what was not said is not said, and nothing is kept of the answer."""
-        self._is_over = True
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
+    """The evidence that the text rests on, once the tokens have ended."""
+    checked: tuple[CheckedSentence, ...] = ()
+    """The sentences of a written text and what supports each, once the tokens have ended."""
 
 
 def answer(
@@ -89,154 +67,164 @@ def answer(
     *,
     tenant: Tenant,
     embedder: Embedder,
-    generator: Generator | None = None,
+    generator: Generator | None,
     conversation_id: str | None = None,
     mode: str | None = None,
 ) -> Answer:
-    """Return the answer to a question, its evidence found and its text still to be taken from `tokens`.
-
-    Everything that can fail predictably fails before this returns. The exchange is kept in the conversation
-    once the tokens have ended; of an answer that was stopped nothing is kept.
+    """Find the evidence for a question and begin its answer. Whatever can be foreseen to fail fails here.
 
     Args:
         question: What the visitor asks.
         tenant: Whose documents answer.
-        embedder: The model that made the tenant's vectors.
-        generator: The language model, for an agent that writes.
-        conversation_id: The conversation that the question belongs to; without one it stands alone.
-        mode: `quote`, `write` or `auto`; without it, as the agent is set up.
+        embedder: The one that made their vectors.
+        generator: The language model, or None where there is none.
+        conversation_id: The conversation that it belongs to; question and whole answer are stored there.
+        mode: `quote`, `write` or `auto` instead of the agent's own.
 
     Raises:
-        InputError: The question is empty or too long.
-        NotFoundError: There is no such conversation.
-        NotReadyError: There are no documents yet, or a model is asked to write and there is none.
-        ModelError: The language model cannot be used.
+        InputError: The question is empty or too long for the model, or there is no such mode.
+        NotFoundError: The conversation is not there any more.
+        NotReadyError: There are no documents yet, or no model to write with.
+        ModelError: The language model cannot be started.
     """
-    question = _checked_question(question)
     agent = read_agent(tenant)
-    chosen = _choose_mode(mode or agent.mode, generator)
-
-    started = time.perf_counter()
-    understood = _understand(question, tenant, conversation_id)
-    understood_at = time.perf_counter()
+    mode = choose_mode(mode or agent.mode, generator)
+    clock = _Clock()
+    understood = understand(question, _earlier_questions(tenant, conversation_id))
+    clock.note("understand")
     found = find(understood.text, tenant, embedder)
-    found_at = time.perf_counter()
-    limit = WRITTEN_FROM if chosen == "write" else QUOTED
-    evidence = choose_evidence(found, asks_number=asks_number(understood.text), limit=limit)
-    seconds = {
-        "understand": understood_at - started,
-        "search": found_at - understood_at,
-        "evidence": time.perf_counter() - found_at,
-    }
-
-    reply = Answer(question, understood.text, chosen, tuple(evidence), seconds)
-    filtering = CitationFilter(len(evidence))
-    if reply.is_declined:
-        pieces: Iterator[str] = iter([agent.decline])
-    elif chosen == "quote":
-        pieces = quote_pieces(evidence)
-    else:
-        pieces = _WrittenPieces(_ask_model(agent, understood, evidence, generator, tenant), filtering)
-    reply.tokens = Tokens(pieces, _finisher(reply, filtering, tenant, conversation_id))
+    clock.note("search")
+    evidence = _choose(found, understood, embedder, mode)
+    clock.note("evidence")
+    reply = Answer(question, understood.text, mode, evidence, is_declined=not evidence, seconds=clock.seconds)
+    reply.tokens = _complete(reply, _begin(reply, agent, generator, tenant), agent, tenant, conversation_id)
     return reply
 
 
-def quote_pieces(evidence: Sequence[Citation]) -> Iterator[str]:
-    """Return the evidence word for word, a line a place, each with its number."""
-    for citation in evidence:
-        line_break = "\n" if citation.number > 1 else ""
-        yield f"{line_break}{' '.join(citation.quote.split())} [{citation.number}]"
+def choose_mode(mode: str, generator: Generator | None) -> str:
+    """Return `quote` or `write`: `auto` writes only with a model that passed the grounding check.
 
-
-class _WrittenPieces(Iterator[str]):
-    """What a model writes, without citations that do not exist; closing it stops the model."""
-
-    def __init__(self, stream: Iterator[str], filtering: CitationFilter) -> None:
-        self._stream, self._filtering, self._is_over = stream, filtering, False
-
-    def __next__(self) -> str:
-        while not self._is_over:
-            piece = next(self._stream, None)
-            self._is_over = piece is None
-            text = self._filtering.end() if piece is None else self._filtering.add(piece)
-            if text:
-                return text
-        raise StopIteration
-
-    def close(self) -> None:
-        self._is_over = True
-        close = getattr(self._stream, "close", None)
-        if close is not None:
-            close()
-
-
-def _checked_question(question: str) -> str:
-    if not question.strip():
-        raise InputError("The question is empty.")
-    if len(question) > MAX_QUESTION:
-        raise InputError(
-            f"The question has {len(question):,} characters, and {MAX_QUESTION:,} are the most.",
-            hint="Ask a shorter one. To add a long text to the documents: ruma ingest FILE",
+    Raises:
+        InputError: There is no such mode.
+        NotReadyError: There is no model to write with.
+    """
+    if mode not in MODES:
+        raise InputError(f"There is no answer mode {mode!r}.", hint=f"Modes: {', '.join(MODES)}.")
+    if mode == "auto":
+        return "write" if generator is not None and generator.is_grounded else "quote"
+    if mode == "write" and generator is None:
+        raise NotReadyError(
+            "There is no language model to write an answer with.",
+            hint="Add one: ruma models add FILE. Or let the agent quote: --mode quote",
         )
-    return question.strip()
+    return mode
 
 
-def _choose_mode(asked: str, generator: Generator | None) -> Mode:
-    if asked not in MODES:
-        raise InputError(f"There is no answer mode {asked!r}.", hint=f"Modes: {', '.join(MODES)}.")
-    if asked == "write":
-        if generator is None:
-            raise NotReadyError(
-                "There is no language model to write with.",
-                hint="Add one: ruma models add FILE.gguf. Or quote, which needs none: --mode quote",
-            )
-        return "write"
-    is_trusted = generator is not None and generator.is_grounded
-    return "write" if asked == "auto" and is_trusted else "quote"
+class _Clock:
+    """Notes how long each step took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def note(self, step: str) -> None:
+        now = time.perf_counter()
+        self.seconds[step] = now - self._last
+        self._last = now
 
 
-def _understand(question: str, tenant: Tenant, conversation_id: str | None) -> Understood:
+def _earlier_questions(tenant: Tenant, conversation_id: str | None) -> list[str]:
     if conversation_id is None:
-        return understand(question, [])
+        return []
     messages = read_conversation(tenant, conversation_id).messages
-    return understand(question, [message.text for message in messages if message.role == "visitor"])
+    return [message.text for message in messages if message.role == "visitor"]
 
 
-def _ask_model(
-    agent: Agent, understood: Understood, evidence: Sequence[Citation], generator: Generator | None, tenant: Tenant
+def _choose(found: Findings, understood: Understood, embedder: Embedder, mode: str) -> tuple[Citation, ...]:
+    """Return the evidence, or none where it supports no answer in this turn."""
+    if understood.earlier:
+        found = narrow(found, understood.own_stems, embedder.embed_question(understood.own))
+    ranked = rank_sentences(found, asks_number=asks_number(understood.text))
+    if measure_support(found, ranked) < GATE:
+        return ()
+    if mode == "write":
+        return choose_evidence(ranked, limit=WRITTEN_FROM, margin=WRITTEN_MARGIN)
+    return choose_evidence(ranked, limit=QUOTED)
+
+
+def _begin(reply: Answer, agent: Agent, generator: Generator | None, tenant: Tenant) -> Iterator[str]:
+    """Return the pieces of the text; the model is asked here, so that it refuses here what it cannot do."""
+    if reply.is_declined:
+        return (text for text in [agent.decline])
+    if reply.mode == "write" and generator is not None:
+        return generator.generate(_fit(reply, agent, generator), tenant=tenant.name, max_tokens=MAX_TOKENS)
+    # One paragraph a quote, on one line: what a paragraph's line breaks meant is lost out of its place.
+    quotes = [f"{' '.join(one.quote.split())} [{one.number}]" for one in reply.citations]
+    return (f"\n\n{quote}" if place else quote for place, quote in enumerate(quotes))
+
+
+def _fit(reply: Answer, agent: Agent, generator: Generator) -> list[Turn]:
+    """Return the prompt, with as much of the evidence as the model can read."""
+    while True:
+        turns = build_prompt(
+            name=agent.name,
+            instructions=agent.instructions,
+            decline=agent.decline,
+            evidence=reply.citations,
+            question=reply.understood,
+        )
+        is_long = generator.count_tokens(turns) + MAX_TOKENS > generator.context_tokens
+        if not is_long or len(reply.citations) == 1:
+            return turns
+        reply.citations = reply.citations[:-1]
+
+
+def _complete(
+    reply: Answer, pieces: Iterator[str], agent: Agent, tenant: Tenant, conversation_id: str | None
 ) -> Iterator[str]:
-    assert generator is not None, "the mode was chosen by it"
-    turns = write_turns(agent, understood.text, evidence)
-    return generator.generate(turns, tenant=tenant.id, max_tokens=WRITTEN_TOKENS)
+    """Give the text piece by piece; then check it and store the exchange."""
+    started = time.perf_counter()
+    is_written = reply.mode == "write" and not reply.is_declined
+    marks = MarkFilter({one.number for one in reply.citations})
+    given: list[str] = []
+    with closing(pieces):  # type: ignore[type-var]  # a model's iterator has close, though Iterator does not say so
+        for piece in pieces:
+            given.append(marks.feed(piece) if is_written else piece)
+            yield given[-1]
+    if is_written:
+        given.append(marks.end())
+        yield given[-1]
+        reply.seconds["write"] = time.perf_counter() - started
+    reply.text = "".join(given).strip()
+    _check(reply, agent, is_written=is_written)
+    if conversation_id is not None:
+        _keep(reply, tenant, conversation_id)
 
 
-def _finisher(
-    reply: Answer, filtering: CitationFilter, tenant: Tenant, conversation_id: str | None
-) -> Callable[[str], str]:
-    """Return what is done when an answer is complete: check it, keep it, say what the check found."""
+def _check(reply: Answer, agent: Agent, *, is_written: bool) -> None:
+    """Set what the text rests on: a model's marks are not believed, its sentences are compared."""
+    if not is_written:
+        reply.cited = reply.citations
+        return
+    if split_words(agent.decline) == split_words(MARK.sub("", reply.text)):
+        reply.is_declined = True
+        return
+    reply.checked = check_text(reply.text, reply.citations)
+    numbers = cited_numbers(reply.checked)
+    # Sources are always shown: a text that cites nothing may rest on any of what it was written from.
+    reply.cited = tuple(one for one in reply.citations if one.number in numbers) or reply.citations
 
-    def finish(text: str) -> str:
-        reply.cited = cited_in(text, reply.citations)
-        added = ""
-        if reply.mode == "write" and not reply.is_declined:
-            unsupported = find_unsupported(text, reply.citations, reply.understood)
-            reply.checked = Checked(tuple(filtering.dropped), unsupported)
-            if unsupported or not reply.cited:
-                added = f"\n\n{CAUTION}"
-                # Where the model names no source, the reader still gets the evidence that it was given.
-                reply.cited = reply.cited or reply.citations
-        reply.text = text + added
-        if conversation_id is not None:
-            places = [(one.number, one.document_id, one.start, one.end) for one in reply.cited]
-            add_exchange(
-                tenant,
-                conversation_id,
-                reply.question,
-                reply.text,
-                mode=reply.mode,
-                is_declined=reply.is_declined,
-                citations=places,
-            )
-        return added
 
-    return finish
+def _keep(reply: Answer, tenant: Tenant, conversation_id: str) -> None:
+    """Store the exchange with every document that its text may hold words of, so that they go when these go."""
+    is_sure = reply.mode == "quote" or all(sentence.is_supported for sentence in reply.checked)
+    kept = reply.cited if is_sure else reply.citations
+    add_exchange(
+        tenant,
+        conversation_id,
+        reply.question,
+        reply.text,
+        mode=reply.mode,
+        is_declined=reply.is_declined,
+        citations=[(one.number, one.document_id, one.start, one.end) for one in kept],
+    )

@@ -1,95 +1,104 @@
-"""Checks what a model wrote against the evidence that it was given."""
+"""Checks what a language model wrote against the evidence that it was given."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ruma.chat.evidence import Citation
-from ruma.chat.words import content_words, split_words, stem
+from ruma.chat.words import split_words, stem, subject_words
 
-_MARKER = re.compile(r"\s*\[(\d{1,3})\]")
-_BEGINNING = re.compile(r"\s*(\[\d{0,3})?\Z")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?!\[)|\n+")
+SUPPORTED = 0.6
+"""The share of a sentence's words that the evidence must hold. Written answers join and reorder, and say "is open"
+for "opens"; a sentence that shares less than this with its passage says something else."""
 
-SUPPORT = 0.5
-"""The share of a sentence's content words that the evidence must hold: the rest may be the model's phrasing."""
+MARK = re.compile(r"[ \t]*\[\s*(\d+(?:\s*[,;]\s*\d+)*)\s*\]")
+"""The mark of a citation with the space before it: [1], [1, 2]."""
+
+_UNFINISHED = re.compile(r"[ \t]*(?:\[[\d\s,;]{0,30})?$")
+_SENTENCE = re.compile(r"\S.*?(?:[.!?…。！？]+[\"'”»)]*(?:\s*\[\d+\])*(?=\s|$)|(?=\n)|$)")  # noqa: RUF001
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a check of a written answer found."""
+class CheckedSentence:
+    """A sentence of a written answer, and whether the evidence supports it."""
 
-    dropped: tuple[int, ...] = ()
-    """Numbers that were cited and are not in the evidence; they were taken out of the text."""
+    text: str
+    """Without its marks."""
 
-    unsupported: tuple[str, ...] = ()
-    """Sentences whose words or numbers the evidence does not hold."""
+    citations: tuple[int, ...]
+    """The numbers that it cites; where it cites none, the one that supports it best."""
+
+    is_supported: bool
+    """Whether those hold its numbers and most of its words."""
 
 
-class CitationFilter:
-    """Lets an answer through piece by piece and takes out citations of what is not in the evidence.
+class MarkFilter:
+    """Drops marks such as [7] that no evidence has from a text that comes in pieces.
 
-    A marker may come in several pieces: what could be the beginning of one is held back until it is known.
+    What may become a mark is held back until it is one or is none.
     """
 
-    def __init__(self, count: int) -> None:
-        """Take how many pieces of evidence there are, numbered from 1."""
-        self.dropped: list[int] = []
-        self._count = count
+    def __init__(self, numbers: Collection[int]) -> None:
+        """Take the numbers that exist."""
+        self._numbers = numbers
         self._held = ""
 
-    def add(self, piece: str) -> str:
-        """Return what can be shown now."""
+    def feed(self, piece: str) -> str:
+        """Return what can be shown after one more piece."""
         text = self._held + piece
-        shown = _BEGINNING.search(text)
-        self._held = text[shown.start() :] if shown else ""
-        return self._clean(text[: len(text) - len(self._held)])
+        unfinished = _UNFINISHED.search(text)
+        cut = unfinished.start() if unfinished else len(text)
+        self._held = text[cut:]
+        return MARK.sub(self._known, text[:cut])
 
     def end(self) -> str:
-        """Return what was held back."""
+        """Return what was held back, once the text has ended."""
         held, self._held = self._held, ""
-        return self._clean(held).rstrip()
+        return MARK.sub(self._known, held)
 
-    def _clean(self, text: str) -> str:
-        return _MARKER.sub(self._keep_known, text)
-
-    def _keep_known(self, marker: re.Match[str]) -> str:
-        number = int(marker[1])
-        if 1 <= number <= self._count:
-            return marker[0]
-        self.dropped.append(number)
-        return ""
+    def _known(self, mark: re.Match[str]) -> str:
+        kept = [number for number in _numbers(mark[1]) if number in self._numbers]
+        space = " " if mark[0][0] in " \t" else ""
+        return space + "".join(f"[{number}]" for number in kept) if kept else ""
 
 
-def cited_in(text: str, evidence: Sequence[Citation]) -> tuple[Citation, ...]:
-    """Return the pieces of evidence that a text cites, in the order of their numbers."""
-    numbers = {int(number) for number in _MARKER.findall(text)}
-    return tuple(citation for citation in evidence if citation.number in numbers)
+def check_text(text: str, evidence: Sequence[Citation]) -> tuple[CheckedSentence, ...]:
+    """Return the sentences of a written answer, each with what supports it."""
+    return tuple(_check(match[0], evidence) for match in _SENTENCE.finditer(text) if subject_words(match[0]))
 
 
-def find_unsupported(text: str, evidence: Sequence[Citation], question: str) -> tuple[str, ...]:
-    """Return the sentences of a written answer that the evidence does not hold.
-
-    Words and numbers are compared, not meanings: what passes may still be wrong, what fails was made up or
-    said in quite other words. Numbers may also come from the question.
-    """
-    known = {stem(word) for citation in evidence for word in _words_of(citation)}
-    numbers = {word for word in known if word[0].isdecimal()} | set(split_words(question))
-    return tuple(sentence for sentence in _sentences(text) if not _is_supported(sentence, known, numbers))
+def cited_numbers(checked: Sequence[CheckedSentence]) -> set[int]:
+    """Return the numbers of all evidence that the sentences rest on."""
+    return {number for sentence in checked for number in sentence.citations}
 
 
-def _is_supported(sentence: str, known: set[str], numbers: set[str]) -> bool:
-    words = [stem(word) for word in content_words(sentence)]
-    if any(word[0].isdecimal() and word not in numbers for word in words):
-        return False
-    plain = [word for word in words if not word[0].isdecimal()]
-    return not plain or sum(word in known for word in plain) >= SUPPORT * len(plain)
+def _check(sentence: str, evidence: Sequence[Citation]) -> CheckedSentence:
+    marked = {number for mark in MARK.finditer(sentence) for number in _numbers(mark[1])}
+    text = MARK.sub("", sentence).strip()
+    cited = [one for one in evidence if one.number in marked]
+    if cited:
+        numbers = tuple(one.number for one in cited)
+        return CheckedSentence(text, numbers, _supports(" ".join(map(_whole, cited)), text))
+    best = max(evidence, key=lambda one: _share(_whole(one), text), default=None)
+    if best is not None and _supports(_whole(best), text):
+        return CheckedSentence(text, (best.number,), is_supported=True)
+    return CheckedSentence(text, (), is_supported=False)
 
 
-def _words_of(citation: Citation) -> list[str]:
-    return split_words(f"{citation.title} {citation.heading} {citation.quote}")
+def _supports(evidence: str, sentence: str) -> bool:
+    has_numbers = set(_NUMBER.findall(sentence)) <= set(_NUMBER.findall(evidence))
+    return has_numbers and _share(evidence, sentence) >= SUPPORTED
 
 
-def _sentences(text: str) -> list[str]:
-    parts = (_MARKER.sub("", part).strip() for part in _SENTENCE_END.split(text))
-    return [part for part in parts if any(letter.isalnum() for letter in part)]
+def _share(evidence: str, sentence: str) -> float:
+    words = set(map(stem, subject_words(sentence)))
+    return len(words & set(map(stem, split_words(evidence)))) / max(len(words), 1)
+
+
+def _whole(citation: Citation) -> str:
+    return f"{citation.title} {citation.heading} {citation.quote}"
+
+
+def _numbers(marks: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", marks)]

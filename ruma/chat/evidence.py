@@ -1,13 +1,13 @@
 """Chooses the sentences that answer a question, or none: the gate that lets the agent say that it does not know."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruma.chat.searching import Findings, FoundPassage
-from ruma.chat.words import mark_stems, split_words
+from ruma.chat.words import is_question, mark_stems, split_words
 
 Floats = NDArray[np.float32]
 
@@ -37,6 +37,16 @@ NUMBER_BONUS = 0.15
 
 MARGIN = 0.3
 """How far below the best sentence another may be and still be quoted. Beyond it 2 in 100 add the answer."""
+
+NARROWED = 10
+"""Passages for a follow-up that are looked at for what it says itself."""
+
+OWN_COSINE = 0.3
+"""From this cosine of a follow-up alone to one of its sentences, a passage fits it."""
+
+OWN_COVERAGE = 0.3
+"""Or from this share of the idf of what the follow-up names. Of short questions from another field, asked with "and"
+in doc2dial's dialogues, 40 in 100 passed the gate without the two, and 2 do; of the dialogues' own, 90 and 79."""
 
 SAME = 0.9
 """The share of words from which two sentences count as the same one."""
@@ -83,27 +93,21 @@ class Sentence:
         return self.passage.chunk.text[start:end]
 
 
-def choose_evidence(found: Findings, *, asks_number: bool, limit: int, margin: float = MARGIN) -> list[Citation]:
-    """Return the places that answer a question, best first; none where the passages do not support an answer.
-
-    Neighbouring sentences of one paragraph become one place.
+def choose_evidence(ranked: Sequence[Sentence], *, limit: int, margin: float = MARGIN) -> tuple[Citation, ...]:
+    """Return the places of the best sentences, numbered from 1; neighbours of one paragraph become one place.
 
     Args:
-        found: The passages for the question.
-        asks_number: Whether it asks for a number, a date or a time.
+        ranked: The sentences, best first.
         limit: Sentences at most.
         margin: How far below the best one they may be.
     """
-    ranked = rank_sentences(found, asks_number=asks_number)
-    if measure_support(found, ranked) < GATE:
-        return []
     kept: list[Sentence] = []
     for sentence in ranked:
         if len(kept) == limit or sentence.score < ranked[0].score - margin:
             break
         if not any(_is_same(sentence, other) for other in kept):
             kept.append(sentence)
-    return [_cite(number, sentence) for number, sentence in enumerate(_join_neighbours(kept), 1)]
+    return tuple(_cite(number, sentence) for number, sentence in enumerate(_join_neighbours(kept), 1))
 
 
 def rank_sentences(found: Findings, *, asks_number: bool) -> list[Sentence]:
@@ -119,11 +123,36 @@ def measure_support(found: Findings, ranked: Sequence[Sentence]) -> float:
     return found.passages[0].score + BEST_SENTENCE_WEIGHT * ranked[0].score
 
 
+def narrow(found: Findings, stems: Collection[str], vector: Floats) -> Findings:
+    """Return the findings with only the passages that also fit what a follow-up itself says.
+
+    The gate belongs to a turn: without this, "and who won the cup?" after a question about opening hours would be
+    answered with the opening hours. A follow-up that names nothing new ("how much is it?") keeps them all.
+
+    Args:
+        found: The passages for the follow-up and the earlier question together.
+        stems: What the follow-up names and the earlier question did not.
+        vector: Of the follow-up alone.
+    """
+    named = np.array([one in stems for one in found.stems], np.bool_)
+    if not named.any():
+        return found
+    least = OWN_COVERAGE * float(found.weights[named].sum())
+
+    def fits(passage: FoundPassage) -> bool:
+        if float((passage.chunk.sentence_vectors @ vector).max(initial=-1.0)) >= OWN_COSINE:
+            return True
+        held = (passage.marks.any(axis=0) | _heading_marks(passage, found)) & named
+        return float(found.weights[held].sum()) >= least
+
+    return replace(found, passages=tuple(passage for passage in found.passages[:NARROWED] if fits(passage)))
+
+
 def _score(passage: FoundPassage, found: Findings, asks_number: bool) -> Iterator[Sentence]:
     chunk = passage.chunk
     texts = [chunk.text[start:end] for start, end in chunk.sentences]
     weights = found.weights / max(float(found.weights.sum()), 1e-9)
-    heading = mark_stems([f"{chunk.title} {chunk.heading}"], found.stems)[0]
+    heading = _heading_marks(passage, found)
     for place, text in enumerate(texts):
         # A question is no answer, however near it is to the visitor's own.
         if is_question(text):
@@ -140,9 +169,9 @@ def _score(passage: FoundPassage, found: Findings, asks_number: bool) -> Iterato
         yield Sentence(passage, first, place, score)
 
 
-def is_question(text: str) -> bool:
-    """Return whether a sentence asks."""
-    return text.rstrip("\"'»”’)]*_ ").endswith(("?", "？", "؟"))  # noqa: RUF001
+def _heading_marks(passage: FoundPassage, found: Findings) -> NDArray[np.bool_]:
+    marks: NDArray[np.bool_] = mark_stems([f"{passage.chunk.title} {passage.chunk.heading}"], found.stems)[0]
+    return marks
 
 
 def has_new_number(text: str, known: Sequence[str]) -> bool:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ruma.chat.languages import Language, guess_language
-from ruma.chat.words import split_words
+from ruma.chat.words import is_question, split_words, stem, subject_words
 
 FEW = 4
 """Up to so many content words a remark that is no question of its own is read with the one before; with five
 and more a question alone found as much or more in the customer-service dialogues that it was measured on."""
+
+SHORT = 2
+"""Up to so many words nothing stands alone: "On Sundays?", "How much?", "Which one?"."""
 
 EARLIER = 6
 """Earlier questions that are looked back over."""
@@ -22,11 +25,21 @@ EARLIER = 6
 class Understood:
     """A question as it is searched for."""
 
-    text: str
-    """The question, standing alone."""
+    own: str
+    """What was asked now."""
 
-    is_follow_up: bool
-    """Whether earlier questions were added to it."""
+    earlier: str
+    """The earlier question that it goes back to; empty where it stands alone."""
+
+    @property
+    def text(self) -> str:
+        """The question, standing alone."""
+        return f"{self.earlier} {self.own}".strip()
+
+    @property
+    def own_stems(self) -> frozenset[str]:
+        """The stems of the subject words that the earlier question did not have."""
+        return frozenset(map(stem, subject_words(self.own))) - frozenset(map(stem, subject_words(self.earlier)))
 
 
 def understand(question: str, earlier: Sequence[str]) -> Understood:
@@ -37,26 +50,26 @@ def understand(question: str, earlier: Sequence[str]) -> Understood:
         earlier: What the visitor asked before in this conversation, oldest first.
     """
     question = question.strip()
-    asked = list(earlier[-EARLIER:])
+    asked = [one for one in earlier[-EARLIER:] if one.strip()]
     language = guess_language(split_words(" ".join([*asked, question])))
     if not asked or not leans_back(question, language):
-        return Understood(question, is_follow_up=False)
+        return Understood(question, "")
     base = next((one for one in reversed(asked) if not leans_back(one, language)), asked[0])
-    return Understood(f"{_as_sentence(base)} {question}", is_follow_up=True)
+    return Understood(question, _as_sentence(base))
 
 
 def leans_back(question: str, language: Language) -> bool:
     """Return whether a question needs the one before it: "and on Sundays?", "how much is it?", "yes"."""
     words = split_words(question)
     content = [word for word in words if word not in language.stop_words]
-    if len(content) > FEW:
+    if len(content) > FEW or language.courtesies.issuperset(words):
         return False
-    line = " ".join(words) + " "
-    if len(content) <= 1 or any(line.startswith(f"{opening} ") for opening in language.openings):
+    line = f"{' '.join(words)} "
+    if any(line.startswith(f"{opening} ") for opening in language.openings):
         return True
-    if any(word in language.pronouns for word in words):
+    if not content or len(words) <= SHORT or any(word in language.pronouns for word in words):
         return True
-    return not question.rstrip().endswith("?") and words[0] not in language.question_words
+    return not is_question(question) and words[0] not in language.question_words
 
 
 def asks_number(question: str) -> bool:

@@ -40,15 +40,19 @@ def stem(word: str) -> str:
     return str(_PORTER.stemWord(word))
 
 
-def content_words(text: str) -> list[str]:
-    """Return the different words that a question is about, in order and at most `MAX_TERMS`.
-
-    Stop words are left out, unless there are no others ("Who are you?").
-    """
+def subject_words(text: str) -> list[str]:
+    """Return the different words of a text that are no stop words of its language, in order."""
     words = split_words(text)
     stop_words = guess_language(words).stop_words
-    kept = [word for word in words if word not in stop_words] or words
-    return list(dict.fromkeys(kept))[:MAX_TERMS]
+    return list(dict.fromkeys(word for word in words if word not in stop_words))
+
+
+def content_words(text: str) -> list[str]:
+    """Return the words that a question is searched by: at most `MAX_TERMS`, and all kinds where it has no others.
+
+    "Who are you?" has stop words alone.
+    """
+    return (subject_words(text) or list(dict.fromkeys(split_words(text))))[:MAX_TERMS]
 
 
 def group_by_stem(words: Sequence[str]) -> dict[str, str]:
@@ -73,3 +77,8 @@ def mark_stems(texts: Sequence[str], stems: Sequence[str]) -> NDArray[np.bool_]:
             if word[:2] in beginnings and (place := places.get(stem(word))) is not None:
                 marks[row, place] = True
     return marks
+
+
+def is_question(text: str) -> bool:
+    """Return whether a sentence ends as a question does."""
+    return text.rstrip("\"'»”’)]*_ \n").endswith(("?", "？", "؟"))

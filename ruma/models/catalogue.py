@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
@@ -70,39 +70,17 @@ def add_model(
         StoreError: There is no room for it, or the home cannot be written.
     """
     with _open_regular(file) as opened:
-        size = os.fstat(opened.fileno()).st_size
-        header = _check_header(opened, file, size)
+        header = _check_header(opened, file)
         chosen = _check_name(settings, file, name)
         yield f"Checking {file}."
         if not trust:
             _check_known(opened, file)
         with _staging_folder(settings) as staging:
-            yield f"Copying {size / 1e6:,.0f} MB to {settings.models_folder / chosen}."
-            digest = _copy(opened, staging / MODEL_FILE)
-            model = Model(
-                name=chosen,
-                file=staging / MODEL_FILE,
-                sha256=digest,
-                licence=KNOWN_FILES.get(digest, _licence(licence, header)),
-                size_bytes=size,
-                origin="added",
-                architecture=header.architecture,
-                context_tokens=header.context_tokens,
-                added_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                changed_ns=(staging / MODEL_FILE).stat().st_mtime_ns,
-            )
+            yield f"Copying it to {settings.models_folder / chosen}."
+            model = _stage(opened, header, staging, name=chosen, licence=licence)
             yield "Loading it, and measuring how fast it is on this machine."
-            generator = LocalGenerator(model, threads=settings.thread_count, is_trial=True)
-            with contextlib.closing(generator):
-                model = _measured(model, generator, file)
-                yield (
-                    f"It reads {model.read_per_second:.0f} and writes {model.tokens_per_second:.0f} tokens a second. "
-                    f"Asking it {len(items)} questions to see whether it keeps to the evidence."
-                )
-                model = _asked(model, generator, file, build_turns, items)
-            yield _verdict(model)
-            write_manifest(model, staging)
-            _publish(staging, settings.models_folder / chosen)
+            model = yield from _try(model, settings, file, build_turns, items)
+            _publish(model, staging, settings.models_folder / chosen)
     yield find_model(settings, chosen)
 
 
@@ -122,9 +100,9 @@ def _open_regular(file: Path) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def _check_header(opened: BufferedReader, file: Path, size: int) -> Header:
+def _check_header(opened: BufferedReader, file: Path) -> Header:
     try:
-        header = read_header(opened, size)
+        header = read_header(opened, os.fstat(opened.fileno()).st_size)
     except NotGgufError as exc:
         raise InputError(
             f"{file} is not a model file in GGUF format: {exc}.",
@@ -198,56 +176,68 @@ def _clear_abandoned(folder: Path) -> None:
                 os.close(descriptor)
 
 
-def _copy(opened: BufferedReader, target: Path) -> str:
-    """Copy the file, safely on disk, and return the sha256 of what was copied."""
+def _stage(opened: BufferedReader, header: Header, staging: Path, *, name: str, licence: str) -> Model:
+    """Copy the file into the staging folder, safely on disk, and return what is known of it so far."""
+    copy = staging / MODEL_FILE
     digest = hashlib.sha256()
     opened.seek(0)
     try:
-        with target.open("xb") as copy:
+        with copy.open("xb") as target:
             while block := opened.read(HASH_BLOCK):
                 digest.update(block)
-                copy.write(block)
-            copy.flush()
-            os.fsync(copy.fileno())
+                target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
     except OSError as exc:
         raise StoreError(
-            f"The model cannot be copied to {target.parent.parent}: {exc.strerror}.",
+            f"The model cannot be copied to {staging.parent}: {exc.strerror}.",
             hint="It needs as much room there as the file has.",
         ) from exc
-    return digest.hexdigest()
-
-
-def _measured(model: Model, generator: LocalGenerator, file: Path) -> Model:
-    try:
-        facts = generator.facts
-    except ModelError as exc:
-        raise InputError(f"{file} cannot be used as a language model: {generator.reason}.") from exc
-    return replace(
-        model,
-        read_per_second=round(float(facts["reads"]), 1),
-        tokens_per_second=round(float(facts["writes"]), 1),
-        has_flash_attention=bool(facts["has_flash_attention"]),
+    sha256 = digest.hexdigest()
+    return Model(
+        name=name,
+        file=copy,
+        sha256=sha256,
+        licence=KNOWN_FILES.get(sha256, _licence(licence, header)),
+        size_bytes=copy.stat().st_size,
+        origin="added",
+        architecture=header.architecture,
+        context_tokens=header.context_tokens,
+        added_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        changed_ns=copy.stat().st_mtime_ns,
     )
 
 
-def _asked(
-    model: Model, generator: LocalGenerator, file: Path, build_turns: BuildTurns, items: Sequence[Item]
-) -> Model:
+def _try(
+    model: Model, settings: Settings, file: Path, build_turns: BuildTurns, items: Sequence[Item]
+) -> Generator[str, None, Model]:
+    """Run the model in its process, saying what comes out, and return it with its speed and its grounding."""
+    generator = LocalGenerator(model, threads=settings.thread_count, is_trial=True)
     try:
-        share = share_passed(check_grounding(generator, build_turns, items))
+        with contextlib.closing(generator):
+            facts = generator.facts
+            reads, writes = float(facts["reads"]), float(facts["writes"])
+            yield f"It reads {reads:.0f} and writes {writes:.0f} tokens a second."
+            yield f"Asking it {len(items)} questions to see whether it keeps to the evidence."
+            share = share_passed(check_grounding(generator, build_turns, items))
     except ModelError as exc:
         raise InputError(f"{file} cannot be used as a language model: {generator.reason}.") from exc
-    return replace(model, grounding=round(share, 3))
+    model = replace(
+        model,
+        read_per_second=round(reads, 1),
+        tokens_per_second=round(writes, 1),
+        has_flash_attention=bool(facts["has_flash_attention"]),
+        grounding=round(share, 3),
+    )
+    behaviour = "writes with it" if model.is_grounded else "will quote"
+    yield f"{share:.0%} of the answers kept to the evidence ({PASS_SHARE:.0%} are needed): mode `auto` {behaviour}."
+    return model
 
 
-def _verdict(model: Model) -> str:
-    share = f"{model.grounding or 0:.0%} of the answers kept to the evidence ({PASS_SHARE:.0%} are needed)"
-    return f"{share}: agents in the mode `auto` {'write with it' if model.is_grounded else 'will quote'}."
-
-
-def _publish(staging: Path, target: Path) -> None:
-    """Give the finished folder its name, safely on disk."""
+def _publish(model: Model, staging: Path, target: Path) -> None:
+    """Write the manifest and give the finished folder its name, safely on disk."""
     try:
+        write_manifest(model, staging)
         os.rename(staging, target)
         descriptor = os.open(target.parent, os.O_RDONLY)
         try:

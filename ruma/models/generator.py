@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ruma.config import Settings
 from ruma.errors import InputError, ModelError
-from ruma.models.language_models import Model, find_model, verify_model
+from ruma.models.language_models import Model, find_model, open_verified
 from ruma.models.messages import Message
 from ruma.models.supervisor import ModelProcess, Replies
 
@@ -47,6 +47,9 @@ class Generator(ABC):
 
     name: str
     """The model's name in `ruma models list`."""
+
+    is_grounded: bool = False
+    """Whether it keeps to the evidence well enough to write answers without being told to."""
 
     is_grounded = False
     """Whether it passed the grounding check on this machine: only then may `auto` let it write."""
@@ -135,7 +138,6 @@ class LocalGenerator(Generator):
         self._is_trial = is_trial
         self._job = {
             "name": model.name,
-            "file": str(model.file),
             "threads": threads,
             "seats": SEATS,
             "context_tokens": context_tokens,
@@ -202,9 +204,11 @@ class LocalGenerator(Generator):
             if self._is_closed:
                 raise ModelError(f"The language model {self.name} was closed.")
             if self._process is None or self._process.is_over:
-                verify_model(self._model)
+                file = open_verified(self._model)
                 seconds = LOAD_SECONDS + self._model.size_bytes / SLOWEST_DISK + TRIAL_SECONDS * self._is_trial
-                self._process = ModelProcess(self._job, load_seconds=seconds, silence_seconds=self._silence_seconds)
+                self._process = ModelProcess(
+                    self._job, file, load_seconds=seconds, silence_seconds=self._silence_seconds
+                )
             process = self._process
         process.wait_until_ready()
         return process

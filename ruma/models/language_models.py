@@ -1,5 +1,6 @@
 """The language models of this machine: one that comes with an installed package, and those that were added."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -7,6 +8,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -123,29 +125,27 @@ def remove_model(settings: Settings, name: str) -> None:
     shutil.rmtree(removed)
 
 
-def verify_model(model: Model) -> None:
-    """Make sure that the file is still the one whose checksum is known.
+def open_verified(model: Model) -> BufferedReader:
+    """Return the model's file, opened and at its beginning, if it is still the one whose checksum is known.
 
     Raises:
         ModelError: It is gone, or another one.
     """
     try:
-        status = model.file.stat()
-        is_untouched = (status.st_size, status.st_mtime_ns) == (model.size_bytes, model.changed_ns)
-        if is_untouched or hash_file(model.file) == model.sha256:
-            return
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(model.file.open("rb"))
+            status = os.fstat(file.fileno())
+            is_untouched = (status.st_size, status.st_mtime_ns) == (model.size_bytes, model.changed_ns)
+            if is_untouched or hashlib.file_digest(file, "sha256").hexdigest() == model.sha256:
+                file.seek(0)
+                stack.pop_all()  # from here on the caller closes it
+                return file
     except OSError as exc:
         raise ModelError(f"The model file {model.file} cannot be read: {exc.strerror}.") from exc
     raise ModelError(
         f"The model file {model.file} is not the one that was added: its sha256 is another.",
         hint=f"`ruma models remove {model.name}`, then `ruma models add` with a file that you trust.",
     )
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(model: Model, folder: Path) -> None:

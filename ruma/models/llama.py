@@ -5,7 +5,6 @@ Loaded in the model process and nowhere else.
 """
 
 import ctypes
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -45,15 +44,18 @@ class _Log:
 class LlamaFile:
     """A model file in memory, with its vocabulary."""
 
-    def __init__(self, path: str) -> None:
-        """Load the file.
+    def __init__(self, descriptor: int) -> None:
+        """Load the file that is open at *descriptor*.
 
         Raises:
             LoadError: llama.cpp cannot use it.
         """
         self.log = _Log()
         llama_cpp.llama_backend_init()
-        self.pointer = llama_cpp.llama_model_load_from_file(os.fsencode(path), llama_cpp.llama_model_default_params())
+        libc = ctypes.CDLL(None)
+        libc.fdopen.restype = ctypes.c_void_p
+        file = libc.fdopen(descriptor, b"rb")
+        self.pointer = llama_cpp.llama_model_load_from_file_ptr(file, llama_cpp.llama_model_default_params())
         if not self.pointer:
             raise LoadError(self.log.complaint or "llama.cpp cannot load it")
         if not llama_cpp.llama_model_has_decoder(self.pointer):

@@ -1,8 +1,8 @@
 """The process that runs the language model: it gets prompts over a socket and answers with tokens.
 
-Started as `python -I -m ruma.models.model_process DESCRIPTOR`. It has no tenant's key, no tenant's database, no
-network where the system allows that, and may not write a byte to a file: a hostile model file that takes it over
-gains the conversations that are sent to it, and nothing else.
+Started as `python -I -m ruma.models.model_process SOCKET FILE`, two open descriptors. It has no tenant's key, no
+tenant's database, no network where the system allows that, and may not write a byte to a file: a hostile model
+file that takes it over gains the conversations that are sent to it, and nothing else.
 """
 
 import contextlib
@@ -31,7 +31,9 @@ def confine(memory_bytes: int) -> None:
         resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_DATA: memory_bytes,
     }
-    for what, limit in limits.items():
+    for what, wanted in limits.items():
+        hard = resource.getrlimit(what)[1]
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(what, (limit, limit))
     libc = ctypes.CDLL(None, use_errno=True)
     # Not every system lets a program have a network of its own; nothing depends on it. It comes first, for a
@@ -42,9 +44,9 @@ def confine(memory_bytes: int) -> None:
     libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
-def main(descriptor: int) -> int:
-    """Serve one parent until it goes; return the exit code."""
-    channel = Channel(socket.socket(fileno=descriptor))
+def main(parent: int, file: int) -> int:
+    """Serve the parent at the other end of a socket until it goes; return the exit code."""
+    channel = Channel(socket.socket(fileno=parent))
     try:
         job = channel.receive()
         if job is None:
@@ -56,7 +58,7 @@ def main(descriptor: int) -> int:
         os.environ["OMP_WAIT_POLICY"] = "passive"
         from ruma.models.serving import serve
 
-        serve(channel, job)
+        serve(channel, file, job)
     except EOFError:
         return 0
     except Exception as exc:
@@ -70,4 +72,4 @@ def main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(*map(int, sys.argv[1:])))

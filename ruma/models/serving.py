@@ -21,14 +21,14 @@ IDLE_SECONDS = 300.0
 _TRIAL_PROMPT, _TRIAL_STEP, _TRIAL_ANSWER = 128, 64, 12
 
 
-def serve(channel: Channel, job: Message) -> None:
-    """Load the file that *job* names and write answers until the parent goes.
+def serve(channel: Channel, descriptor: int, job: Message) -> None:
+    """Load the open file and write answers as *job* says, until the parent goes.
 
     Raises:
         EOFError: The parent is gone.
     """
     try:
-        file = LlamaFile(job["file"])
+        file = LlamaFile(descriptor)
         facts = _measure(file, job) if job["is_trial"] else {"has_flash_attention": job["has_flash_attention"]}
         context = _open_context(file, job, has_flash_attention=facts["has_flash_attention"])
     except LoadError as exc:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
+from typing import BinaryIO
 
 from ruma.errors import ModelError
 from ruma.models.messages import Channel, Message
@@ -35,9 +36,9 @@ _LAST = {"end", "counted", "refused"}
 class ModelProcess:
     """One life of the model process; when it is over, its owner starts another one."""
 
-    def __init__(self, job: Message, *, load_seconds: float, silence_seconds: float) -> None:
-        """Start the process and let it do *job*; `wait_until_ready` tells how loading went."""
-        self._job = job
+    def __init__(self, job: Message, file: BinaryIO, *, load_seconds: float, silence_seconds: float) -> None:
+        """Start the process and let it do *job* with *file*, which is closed here; `wait_until_ready` tells more."""
+        self._job, self._file = job, file
         self._load_seconds, self._silence_seconds = load_seconds, silence_seconds
         self._lock = threading.Lock()
         self._open: dict[int, tuple[Replies, str]] = {}
@@ -120,8 +121,7 @@ class ModelProcess:
     def _live(self) -> None:
         try:
             self._process = self._spawn()
-            if not self._closing.is_set():
-                self._reason = self._load() or self._pass_on()
+            self._reason = "it was closed" if self._closing.is_set() else self._load() or self._pass_on()
         except OSError as exc:
             self._reason = f"the model process cannot be started ({exc.strerror})"
         except EOFError as exc:
@@ -130,8 +130,10 @@ class ModelProcess:
             self._end()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        descriptor = self._theirs.fileno()
-        command = [sys.executable, "-I", "-m", "ruma.models.model_process", str(descriptor)]
+        # The process gets the open file and no path: it is the very file that was verified, and nothing else of
+        # the disk has to be readable there.
+        descriptors = [self._theirs.fileno(), self._file.fileno()]
+        command = [sys.executable, "-I", "-m", "ruma.models.model_process", *map(str, descriptors)]
         quiet = subprocess.DEVNULL
         # A session of its own: Ctrl-C in the terminal stops the answer and not the model. An environment of
         # two names: no key of ours is in it.
@@ -140,7 +142,7 @@ class ModelProcess:
             stdin=quiet,
             stdout=quiet,
             stderr=quiet,
-            pass_fds=[descriptor],
+            pass_fds=descriptors,
             cwd="/",
             env={name: os.environ[name] for name in ("LANG", "PATH") if name in os.environ},
             start_new_session=True,
@@ -149,6 +151,7 @@ class ModelProcess:
     def _load(self) -> str:
         """Wait until the file is loaded, or return why it is not."""
         self._theirs.close()
+        self._file.close()
         self._channel.send(self._job)
         end = time.monotonic() + self._load_seconds
         while (left := end - time.monotonic()) > 0:
@@ -205,6 +208,7 @@ class ModelProcess:
         for replies, _ in waiting:
             replies.put(STOPPED)
         self._theirs.close()
+        self._file.close()
         self._channel.close()
         self._settled.set()
 

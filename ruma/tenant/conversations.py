@@ -146,4 +146,5 @@ _CITATIONS = """select message.id, number, document.id, document.title, chunk.he
 def _text(text: str, citations: Sequence[StoredCitation]) -> str:
     if text:
         return text
-    return " ".join(f"{citation.quote} [{citation.number}]" for citation in citations if citation.quote)
+    quoted = ((citation.number, " ".join(citation.quote.split())) for citation in citations if citation.quote)
+    return "\n".join(f"{quote} [{number}]" for number, quote in quoted)

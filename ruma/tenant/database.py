@@ -76,6 +76,18 @@ def open_database(folder: Path, key: Key, tenant_id: str) -> "Database":
         return db
 
 
+def library_versions() -> tuple[str, str]:
+    """Return the versions of SQLite and of its cipher; the cipher's is empty where it has none."""
+    import sqlcipher3
+
+    connection = sqlcipher3.connect(":memory:")
+    try:
+        row = connection.execute("PRAGMA cipher_version").fetchone()
+    finally:
+        connection.close()
+    return sqlcipher3.sqlite_version, row[0] if row else ""
+
+
 def pragma(db: "Database", text: str) -> list[tuple[Any, ...]]:
     """Return every row of a PRAGMA; unfetched, it would swallow an I/O error."""
     return db.execute(f"PRAGMA {text}").fetchall()

@@ -146,6 +146,7 @@ def store_document(tenant: Tenant, source_id: int, document: NewDocument, *, emb
         NotFoundError: The tenant or the source was removed meanwhile.
         StoreError: The disk is full, or the database cannot be used.
     """
+    is_committing = False
     original_id = secrets.token_hex(16)
     final = tenant.files_folder / original_id
     part = final.with_suffix(".part")
@@ -168,9 +169,13 @@ def store_document(tenant: Tenant, source_id: int, document: NewDocument, *, emb
                 ask_erasure(db)
             part.rename(final)
             _fsync(tenant)
+            is_committing = True
     except BaseException:
-        for leftover in (part, final):
-            leftover.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+        # A commit that failed, or was interrupted, can have stored the row all the same, and the row needs its
+        # original; where it did not, `finish_interrupted` takes the file away.
+        if not is_committing:
+            final.unlink(missing_ok=True)
         raise
     _unlink(tenant, [row[1] for row in old])
     return document_id

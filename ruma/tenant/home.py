@@ -16,6 +16,7 @@ from ruma.errors import (
     DamagedError,
     InputError,
     KeyMissingError,
+    KeyStoreError,
     NotFoundError,
     StoreError,
     WrongKeyError,
@@ -69,10 +70,10 @@ class DeletionReceipt:
 
 
 NOT_COVERED = (
-    "copies that were made of the directory or of the home, backups and file system snapshots included; "
-    "without the key they cannot be read",
-    "the recovery key, if someone kept it: with it such a copy can be read",
-    "freed disk blocks, which may hold the encrypted bytes, and the sealed key, until they are used again",
+    "Copies of the directory or of the home, backups and file system snapshots included: without the key they cannot "
+    "be read.",
+    "The recovery key, if someone kept it: with it such a copy can be read.",
+    "Freed disk blocks, which may hold the encrypted bytes until they are used again.",
 )
 
 
@@ -139,6 +140,10 @@ class Home:
                     _fsync_folder(staging)
                     staging.rename(folder)
                     _fsync_folder(folder.parent)
+            except KeyStoreError:
+                # A key source that does not answer would only be waited for again, and what it may hold opens nothing.
+                _remove_folder(staging)
+                raise
             except BaseException:
                 self._delete_aside(staging)
                 raise
@@ -205,7 +210,7 @@ class Home:
             directory_removed=not folder.exists() and not aside.exists(),
             files=len(files),
             size_bytes=size,
-            not_covered=NOT_COVERED,
+            not_covered=(*NOT_COVERED, key_store_of(self.settings, manifest["key_store"]).destruction_note),
         )
 
     def _folders(self) -> list[Path]:
@@ -244,6 +249,9 @@ class Home:
                 f"The key of the tenant {name} is not in its key store ({label}).",
                 hint=f"Bring it back with its recovery key: ruma tenant recover {name}",
             ) from exc
+        except KeyStoreError as exc:
+            exc.hint = exc.hint.replace("recover NAME", f"recover {name}")
+            raise
         if not secrets.compare_digest(key.check(manifest["tenant_id"]), manifest["key_check"]):
             raise WrongKeyError(
                 f"The key kept for the tenant {name} belongs to another tenant, or is damaged.",
@@ -254,16 +262,10 @@ class Home:
     def _keep_again(self, manifest: dict[str, Any], key: Key) -> str:
         tenant_id = manifest["tenant_id"]
         store = choose_key_store(self.settings)
-        try:
+        with suppress(KeyMissingError, WrongKeyError):
             if secrets.compare_digest(store.read(tenant_id).check(tenant_id), manifest["key_check"]):
                 return store.label
-        except KeyMissingError:
-            pass
-        except WrongKeyError:
-            store.destroy(tenant_id)
-        else:
-            store.destroy(tenant_id)
-        store.keep(tenant_id, key)
+        store.replace(tenant_id, key)
         return store.label
 
     def _delete_aside(self, aside: Path) -> None:
@@ -273,11 +275,13 @@ class Home:
         except (DamagedError, NotFoundError):
             manifest = None  # the key went before the manifest did
         if manifest is not None:
-            with suppress(KeyMissingError):  # an earlier try got this far
+            try:
                 key_store_of(self.settings, manifest["key_store"]).destroy(manifest["tenant_id"])
-        with translated(aside), suppress(FileNotFoundError):
-            shutil.rmtree(aside)
-            _fsync_folder(aside.parent)
+            except KeyStoreError:
+                if aside.name.startswith(_DELETING):
+                    raise
+                # The key of a tenant that never came to be opens nothing.
+        _remove_folder(aside)
 
     def _finish_interrupted(self) -> None:
         try:
@@ -289,7 +293,8 @@ class Home:
         with self._locked():
             for entry in entries:
                 if entry.name.startswith((_CREATING, _DELETING)) and entry.exists():
-                    self._delete_aside(entry)
+                    with suppress(KeyStoreError):  # its key source does not answer: other tenants need not wait for it
+                        self._delete_aside(entry)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -303,6 +308,12 @@ class Home:
             yield
         finally:
             os.close(handle)
+
+
+def _remove_folder(folder: Path) -> None:
+    with translated(folder), suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+        _fsync_folder(folder.parent)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

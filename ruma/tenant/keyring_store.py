@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class SystemKeyring(KeyStore):
         self._call("set", tenant_id, text)
         back = self._call("get", tenant_id)
         if back is None or _to_key(back) != key:
+            with suppress(KeyStoreError):  # what it keeps instead is of no use to anyone
+                self.destroy(tenant_id)
             raise KeyStoreError(
                 f"The keyring {self.backend} did not keep the key it was given; nothing has been encrypted with it.",
                 hint=f"Mend the keyring, or {_OTHERS}",

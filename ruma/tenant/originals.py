@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from ruma.errors import DamagedError, StoreError
 from ruma.tenant.data_key import Key
+from ruma.tenant.private_files import open_unlinked
 
 BLOCK = 64 * 1024
 
@@ -127,7 +128,7 @@ def _open_blocks(path: Path, secret: bytes) -> Generator[bytes, None, None]:
 
 def _open_for_reading(path: Path) -> BinaryIO:
     try:
-        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        return open(path, "rb", opener=open_unlinked)
     except FileNotFoundError:
         raise DamagedError(f"The original {path.name} is missing.") from None
     except OSError as exc:

@@ -4,11 +4,13 @@ import contextlib
 import os
 import secrets
 import stat
+import time
 from pathlib import Path
 
 from ruma.errors import KeyMissingError, KeyStoreError
 
 LARGEST_FILE = 64 * 1024
+_STALE_SECONDS = 3600
 
 
 def make_private_folder(folder: Path) -> None:
@@ -43,32 +45,14 @@ def read_private_file(path: Path) -> bytes:
         KeyStoreError: It is a link or no plain file, belongs to another user, is open to others, or too large.
     """
     try:
-        # Without O_NONBLOCK a named pipe in the file's place would hang the program.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=open_unlinked) as file:
+            _check_private(path, os.fstat(file.fileno()))
+            content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise KeyMissingError(f"The file {path} is missing.") from None
     except OSError as exc:
         reason = "it is a symbolic link" if path.is_symlink() else exc.strerror
         raise KeyStoreError(f"The file {path} cannot be used: {reason}.") from exc
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise KeyStoreError(f"The file {path} cannot be used: it is not a regular file.")
-        if found.st_uid != os.geteuid():
-            raise KeyStoreError(
-                f"The file {path} cannot be used: it belongs to another user.",
-                hint=f"Give it over: chown {os.geteuid()} {path}",
-            )
-        if stat.S_IMODE(found.st_mode) & 0o177:
-            mode = stat.S_IMODE(found.st_mode)
-            raise KeyStoreError(
-                f"The file {path} cannot be used: its mode is {mode:04o}, and others must have no access.",
-                hint=f"Take it away: chmod 600 {path}",
-            )
-        try:
-            content = file.read(LARGEST_FILE + 1)
-        except OSError as exc:
-            raise KeyStoreError(f"The file {path} cannot be read: {exc.strerror}.") from exc
     if len(content) > LARGEST_FILE:
         raise KeyStoreError(f"The file {path} cannot be used: it is over {LARGEST_FILE // 1024} KB.")
     return content
@@ -84,6 +68,7 @@ def write_new_file(path: Path, content: bytes) -> bool:
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        _remove_stale_parts(path.parent)
         _write_part(part, content)
         try:
             os.link(part, path)  # unlike a rename, it refuses to replace
@@ -126,6 +111,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def open_unlinked(path: str, flags: int) -> int:
+    """Open a file for the `opener` of `open`: never through a link, and without waiting where a named pipe lies."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _check_private(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise KeyStoreError(f"The file {path} cannot be used: it is not a regular file.")
+    if found.st_uid != os.geteuid():
+        raise KeyStoreError(
+            f"The file {path} cannot be used: it belongs to another user.",
+            hint=f"Give it over: chown {os.geteuid()} {path}",
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o177:
+        raise KeyStoreError(
+            f"The file {path} cannot be used: its mode is {mode:04o}, and others must have no access.",
+            hint=f"Take it away: chmod 600 {path}",
+        )
+
+
 def _write_part(part: Path, content: bytes) -> None:
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -140,18 +146,24 @@ def _write_part(part: Path, content: bytes) -> None:
         raise
 
 
+def _remove_stale_parts(folder: Path) -> None:
+    """Take away what killed processes left. Nothing is overwritten: it can be a second name of a file in use."""
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - part.lstat().st_mtime > _STALE_SECONDS:
+                part.unlink()
+
+
 def _destroy_one(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "r+b", opener=open_unlinked) as file:
+            file.write(secrets.token_bytes(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
     except FileNotFoundError:
         return False
     except OSError:
         if not path.is_symlink():
             raise
-    else:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(os.fstat(descriptor).st_size))
-            file.flush()
-            os.fsync(descriptor)
     path.unlink()
     return True

@@ -48,16 +48,13 @@ class SealedKeys(KeyStore):
 
     def keep(self, tenant_id: str, key: Key) -> None:
         """See `KeyStore.keep`."""
-        from nacl.secret import SecretBox
+        self._write(tenant_id, key, self._seal(tenant_id, key))
 
-        path = self._path(tenant_id)
-        make_private_folder(path.parent)
-        master = read_master(self.origin, self._settings, self._environ, may_create=True)
-        box = SecretBox(master.derive(_PURPOSE, tenant_id.encode()))
-        if not write_new_file(path, _MAGIC + master_id(master) + box.encrypt(key.raw)):
-            raise KeyStoreError(f"There is a sealed key {path} already; it was left alone.")
-        if self.read(tenant_id) != key:
-            raise KeyStoreError(f"The file {path} did not keep the key; nothing has been encrypted with it.")
+    def replace(self, tenant_id: str, key: Key) -> None:
+        """See `KeyStore.replace`. Without the master key, what lies here stays."""
+        sealed = self._seal(tenant_id, key)
+        self.destroy(tenant_id)
+        self._write(tenant_id, key, sealed)
 
     def read(self, tenant_id: str) -> Key:
         """See `KeyStore.read`."""
@@ -97,6 +94,22 @@ class SealedKeys(KeyStore):
     def destroy(self, tenant_id: str) -> bool:
         """See `KeyStore.destroy`. The master key is not needed for it."""
         return destroy_file(self._path(tenant_id))
+
+    def _seal(self, tenant_id: str, key: Key) -> bytes:
+        from nacl.secret import SecretBox
+
+        make_private_folder(self._path(tenant_id).parent)
+        master = read_master(self.origin, self._settings, self._environ, may_create=True)
+        box = SecretBox(master.derive(_PURPOSE, tenant_id.encode()))
+        return _MAGIC + master_id(master) + bytes(box.encrypt(key.raw))
+
+    def _write(self, tenant_id: str, key: Key, sealed: bytes) -> None:
+        path = self._path(tenant_id)
+        if not write_new_file(path, sealed):
+            raise KeyStoreError(f"There is a sealed key {path} already; it was left alone.")
+        if self.read(tenant_id) != key:
+            destroy_file(path)
+            raise KeyStoreError(f"The file {path} did not keep the key; nothing has been encrypted with it.")
 
     def _path(self, tenant_id: str) -> Path:
         if not _TENANT_ID.fullmatch(tenant_id):

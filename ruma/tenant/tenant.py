@@ -80,10 +80,10 @@ class Tenant:
             db.execute("begin immediate")
             try:
                 yield db
+                db.commit()
             except BaseException:
-                db.rollback()
+                db.rollback()  # also after a commit that failed: a full disk can leave the transaction open
                 raise
-            db.commit()
 
     @contextmanager
     def unbound(self) -> Iterator["Database"]:

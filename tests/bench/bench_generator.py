@@ -18,7 +18,7 @@ from ruma.models.generator import SEATS, LocalGenerator, TokenStream, Turn
 from ruma.models.grounding import INSTRUCTIONS
 from ruma.models.language_models import BUILT_IN, find_model
 
-EVIDENCE = """Evidence:
+EVIDENCE = """Passages:
 [1] Within the town we deliver for 4.50 euros; orders over 40 euros are delivered free of charge.
 [2] We deliver on weekdays between 8 and 11 in the morning, and on Saturdays until noon.
 [3] Orders for the next day must reach us before 15:00, by telephone or on the order page.

@@ -86,7 +86,7 @@ def _check_log(parser: "HTMLParser") -> None:
     for entry in parser.error_log:
         if entry.type_name == "ERR_NO_MEMORY":
             raise MemoryError
-        if entry.type_name == "ERR_RESOURCE_LIMIT" or entry.level_name == "FATAL":
+        if entry.level_name == "FATAL":
             raise InputError("is nested too deeply to read, or has a part that is too large.")
 
 

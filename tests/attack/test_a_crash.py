@@ -1,0 +1,483 @@
+"""Crashes, full and failing disks, damaged files: nothing acknowledged is lost, and nothing is seen by halves."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ruma.config import Settings
+from ruma.errors import DamagedError, StoreError
+from ruma.tenant.documents import list_documents, read_document, store_document
+from ruma.tenant.home import Home
+from ruma.tenant.sources import add_source
+from ruma.tenant.tenant import Tenant
+from tests.harness.disk import on_small_disk
+from tests.harness.needs import needs
+from tests.harness.oracle import check_modes, check_tenant
+from tests.harness.process import RUMA, STORE, environ_of, ruma
+from tests.harness.residue import clear_pages
+from tests.harness.storing import states_after
+from tests.harness.strace import Run, every_point
+from tests.making import EMBEDDER, make_document
+
+STEPS = ["a=2", "b", "-old", "c"]
+PAGE = 4096
+
+
+def some(call: str, every: int) -> list[object]:
+    """Return the parameters for some of the points of a call now, and for all of them in the nightly run."""
+    return [pytest.param(call, every, id=call), pytest.param(call, 1, id=f"{call}-all", marks=pytest.mark.nightly)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a home whose tenant acme has two documents, and keep a copy for `put_back`."""
+    home = tmp_path / "home"
+    Home(Settings(home=home, key_source="machine")).create("acme")
+    assert store(home, "old", "a").returncode == 0
+    shutil.copytree(home, tmp_path / "copy", symlinks=True)
+    return home
+
+
+def store(home: Path, *steps: str) -> Run:
+    """Take steps in a process of their own."""
+    return subprocess.run([*STORE, "acme", *steps], env=environ_of(home), capture_output=True, text=True, timeout=60)
+
+
+def put_back(home: Path) -> None:
+    """Put the home back as it was."""
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(home.with_name("copy"), home, symlinks=True)
+
+
+def check_steps(home: Path, acked: list[str]) -> None:
+    """Assert that exactly the acknowledged steps were taken, or the one in flight as well, and nothing by halves."""
+    states = states_after(STEPS, states_after(["old", "a"])[-1])
+    assert acked == STEPS[: len(acked)]
+    assert check_tenant(home, "acme") in states[len(acked) : len(acked) + 2]
+
+
+@needs("strace")
+@pytest.mark.parametrize(
+    ("call", "every"), [*some("fsync", 8), *some("rename", 3), *some("unlink", 5), *some("pwrite64", 60)]
+)
+def test_a02_killed_at_any_write_of_documents(home: Path, tmp_path: Path, call: str, every: int) -> None:
+    """The tenant has the acknowledged documents, each whole, and what was left undone can be done again."""
+
+    def check(point: int, run: Run) -> None:
+        check_steps(home, run.stdout.split())
+
+    every_point(
+        [*STORE, "acme", *STEPS],
+        call,
+        every=every,
+        env=environ_of(home),
+        trace=tmp_path / "trace",
+        fresh=lambda: put_back(home),
+        check=check,
+    )
+    assert store(home, *STEPS).returncode == 0
+    assert check_tenant(home, "acme") == states_after(STEPS, states_after(["old", "a"])[-1])[-1]
+
+
+@needs("strace")
+@pytest.mark.parametrize(
+    ("call", "every"), [*some("fsync", 6), *some("rename", 1), *some("link", 1), *some("unlink", 8), *some("mkdir", 4)]
+)
+def test_a02_killed_at_any_write_of_a_new_tenant(tmp_path: Path, call: str, every: int) -> None:
+    """The tenant is there whole, or nothing of it is, its key included, and it can be made again."""
+    home = tmp_path / "home"
+
+    def check(point: int, run: Run) -> None:
+        names = Home(Settings(home=home)).names()
+        if "Made the tenant acme" in run.stderr:
+            assert names == ["acme"]
+        if not names:
+            assert not list((home / "tenants").glob("*"))
+            assert not {file.name for file in (home / "keys").glob("*.key")} - {"machine.key"}
+            Home(Settings(home=home)).create("acme")
+        assert check_tenant(home, "acme") == {}
+
+    every_point(
+        [*RUMA, "tenant", "create", "acme"],
+        call,
+        every=every,
+        env=environ_of(home),
+        trace=tmp_path / "trace",
+        fresh=lambda: shutil.rmtree(home, ignore_errors=True),
+        check=check,
+    )
+
+
+@needs("strace")
+@pytest.mark.parametrize(
+    ("call", "every"), [*some("fsync", 3), *some("rename", 1), *some("unlink", 4), *some("rmdir", 1)]
+)
+def test_c23_killed_at_any_moment_of_deleting_a_tenant(home: Path, tmp_path: Path, call: str, every: int) -> None:
+    """The tenant is as it was, or the next command finishes its deletion: never half, and its key goes first."""
+
+    def check(point: int, run: Run) -> None:
+        is_key_gone = not [file for file in (home / "keys").glob("*.key") if file.name != "machine.key"]
+        if (home / "tenants/acme").exists():
+            assert not is_key_gone
+            assert check_tenant(home, "acme") == states_after(["old", "a"])[-1]
+            return
+        if not [*home.rglob("tenant.db")]:
+            assert is_key_gone
+        listed = ruma("tenant", "list", "--json", home=home)
+        assert json.loads(listed.stdout) == []
+        assert not [file for file in home.rglob("*") if file.is_file() and file.name not in {"machine.key", "lock"}]
+
+    every_point(
+        [*RUMA, "tenant", "delete", "acme", "--yes"],
+        call,
+        every=every,
+        env=environ_of(home),
+        trace=tmp_path / "trace",
+        fresh=lambda: put_back(home),
+        check=check,
+    )
+
+
+@needs("strace")
+@pytest.mark.parametrize(
+    ("call", "fault", "every"),
+    [
+        pytest.param("fsync", "error=EIO", 4, id="fsync"),
+        pytest.param("pwrite64", "error=ENOSPC", 40, id="full"),
+        pytest.param("fsync", "error=EIO", 1, id="fsync-all", marks=pytest.mark.nightly),
+        pytest.param("pwrite64", "error=EIO", 1, id="pwrite64-all", marks=pytest.mark.nightly),
+        pytest.param("pwrite64", "error=ENOSPC", 1, id="full-all", marks=pytest.mark.nightly),
+    ],
+)
+def test_a06_failing_disk(home: Path, tmp_path: Path, call: str, fault: str, every: int) -> None:
+    """A write of a file that failed is never acknowledged, is an error in words, and leaves the previous state."""
+    trace = tmp_path / "trace"
+
+    def check(point: int, run: Run) -> None:
+        lines = trace.read_text().splitlines()
+        at = next(number for number, line in enumerate(lines) if "(INJECTED)" in line)
+        file = re.search(r"<([^>]*)>", lines[at])
+        assert file
+        if not Path(file[1]).is_dir():  # SQLite ignores a failed fsync of a folder, by design
+            assert not [line for line in lines[at:] if re.search(r" write\(1<", line)], (
+                f"acknowledged after {lines[at]}"
+            )
+            is_done = len(run.stdout.split()) == len(STEPS)  # what fails while closing is still in the log
+            assert is_done or re.search(r"ruma\.errors\.(StoreError|DamagedError): ", run.stderr), run.stderr
+        acked = run.stdout.split()
+        check_steps(home, acked)
+
+    every_point(
+        [*STORE, "acme", *STEPS],
+        call,
+        fault=fault,
+        every=every,
+        env=environ_of(home),
+        trace=trace,
+        fresh=lambda: put_back(home),
+        check=check,
+    )
+
+
+@needs("userns")
+def test_a05_full_disk_while_storing(tmp_path: Path) -> None:
+    """The error says that the disk is full; what was acknowledged is kept, and with space the same command succeeds."""
+    home, saved = tmp_path / "home", tmp_path / "saved"
+    steps = " ".join(f"d{number}" for number in range(300))
+    script = f"""
+        {" ".join(RUMA)} tenant create acme 2>/dev/null || exit 9
+        head -c 7500k /dev/zero > "$RUMA_HOME/ballast"
+        {" ".join(STORE)} acme {steps} > {tmp_path}/acked 2> {tmp_path}/error; echo "first $?"
+        cp -a "$RUMA_HOME" {saved}
+        rm "$RUMA_HOME/ballast"
+        {" ".join(STORE)} acme {steps} > /dev/null; echo "second $?"
+    """
+
+    run = on_small_disk(["sh", "-c", script], home, "10m", env=environ_of(home))
+
+    acked = (tmp_path / "acked").read_text().split()
+    assert run.stdout.split("\n")[:2] == ["first 1", "second 0"], run.stderr + (tmp_path / "error").read_text()
+    assert re.search(r"StoreError: .*full", (tmp_path / "error").read_text())
+    assert 0 < len(acked) < 300
+    (saved / "ballast").unlink()
+    found = check_tenant(saved, "acme")
+    assert states_after(acked)[-1].items() <= found.items()
+    assert len(found) <= len(acked) + 1
+
+
+@needs("userns")
+@pytest.mark.parametrize(
+    "args", [["tenant", "create", "b2"], ["tenant", "list"], ["tenant", "delete", "acme", "--yes"]]
+)
+def test_a07_read_only_home(home: Path, args: list[str]) -> None:
+    """On a disk that cannot be written a command works or says so in words, and changes nothing."""
+    script = 'mount --bind "$RUMA_HOME" "$RUMA_HOME" && mount -o remount,ro,bind "$RUMA_HOME" && exec "$@"'
+
+    run = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", *RUMA, *args],
+        env=environ_of(home),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert run.returncode in ({0, 1} if args[1] == "list" else {1})
+    assert "Traceback" not in run.stderr
+    if run.returncode:
+        assert re.search("(?i)read-only|cannot be written|cannot be used", run.stderr), run.stderr
+    assert check_tenant(home, "acme") == states_after(["old", "a"])[-1]
+
+
+def test_a07_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
+    """With a umask that hides nothing, no file and no folder of a home can be read by others."""
+    home = tmp_path / "home"
+    before = os.umask(0)
+    try:
+        assert ruma("tenant", "create", "acme", home=home).returncode == 0
+        assert store(home, "a").returncode == 0
+    finally:
+        os.umask(before)
+
+    check_modes(home)
+
+
+def test_a09_interrupted_while_storing(home: Path) -> None:
+    """Ctrl-C and SIGTERM at five moments leave whole documents only."""
+    for moment, number in enumerate([signal.SIGINT, signal.SIGTERM] * 2):
+        put_back(home)
+        with subprocess.Popen(
+            [*STORE, "acme", *STEPS * 50],
+            env=environ_of(home),
+            stdout=subprocess.PIPE,
+            text=True,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(0.003 * moment)
+            process.send_signal(number)
+            process.communicate(timeout=20)
+        assert process.returncode != 0
+        assert set(check_tenant(home, "acme")) <= {"a", "b", "c", "old"}
+
+
+class InterruptedTenant(Tenant):
+    """A tenant whose every write is done, and interrupted before anyone knows."""
+
+    @contextmanager
+    def writing(self) -> Iterator[Any]:
+        """Commit, then raise."""
+        with super().writing() as db:
+            yield db
+        raise KeyboardInterrupt
+
+
+def test_a09_interrupted_at_the_commit(home: Path) -> None:
+    """A document whose commit was done when Ctrl-C came is there with its original."""
+    with Home(Settings(home=home)).open("acme") as opened:
+        source = add_source(opened, "folder", "/made/up")
+        with (
+            InterruptedTenant(opened.name, opened.id, opened.folder, opened.key) as tenant,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            store_document(tenant, source.id, make_document("late", "Just so. "), embedder_id=EMBEDDER.id)
+
+    assert "late" in check_tenant(home, "acme")
+
+
+def write_orphan(tenant: Tenant) -> None:
+    """Write a vector of no chunk, which is found out when it is committed."""
+    with tenant.writing() as db:
+        db.execute("pragma defer_foreign_keys = on")
+        db.execute("insert into vector values (12345, x'00')")
+
+
+def test_a06_a_failed_commit_leaves_the_connection_usable(home: Path) -> None:
+    """After a commit that the database refused, the next write of the same open tenant works."""
+    with Home(Settings(home=home)).open("acme") as tenant:
+        with pytest.raises(StoreError):
+            write_orphan(tenant)
+        source = add_source(tenant, "folder", "/made/up")
+        store_document(tenant, source.id, make_document("later", "Just so. "), embedder_id=EMBEDDER.id)
+
+    assert "later" in check_tenant(home, "acme")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home whose two tenants have forty documents each, and whose log is emptied."""
+    home = tmp_path_factory.mktemp("large") / "home"
+    for name in ("acme", "b2"):
+        made = Home(Settings(home=home, key_source="machine"))
+        made.create(name)
+        with made.open(name) as tenant:
+            source = add_source(tenant, "folder", "/made/up")
+            for number in range(40):
+                texts = [f"{name} document {number} part {part} says so. " * 12 for part in range(4)]
+                store_document(tenant, source.id, make_document(f"d{number}", *texts), embedder_id=EMBEDDER.id)
+            with tenant.unbound() as db:
+                db.execute("pragma wal_checkpoint(truncate)").fetchall()
+    return home
+
+
+@pytest.fixture
+def damaged(large: Path, tmp_path: Path) -> Path:
+    """Return a copy of the large home, to be damaged."""
+    shutil.copytree(large, tmp_path / "home")
+    return tmp_path / "home"
+
+
+def read_all(home: Path, name: str = "acme") -> tuple[int, int]:
+    """Read every document and return how many came out as they were stored, and how many are damaged."""
+    whole = broken = 0
+    with Home(Settings(home=home)).open(name) as tenant:
+        try:
+            ids = {one.id: one.name for one in list_documents(tenant)}
+        except DamagedError:
+            ids = {number: f"d{number - 1}" for number in range(1, 41)}
+        for document_id, document_name in ids.items():
+            texts = [f"{name} document {document_name[1:]} part {part} says so. " * 12 for part in range(4)]
+            try:
+                assert read_document(tenant, document_id).text == "".join(texts)
+            except DamagedError:
+                broken += 1
+            else:
+                whole += 1
+    return whole, broken
+
+
+def raise_damage(home: Path) -> None:
+    """Read every document and raise the first damage there is."""
+    with Home(Settings(home=home)).open("acme") as tenant:
+        for one in list_documents(tenant):
+            read_document(tenant, one.id)
+        with tenant.unbound() as db:
+            found = db.execute("pragma cipher_integrity_check").fetchall()
+        if found:  # a free page that nothing reads: `ruma doctor` is who notices
+            raise DamagedError(f"tenant.db: {found}")
+
+
+def test_a11_flipped_bits(damaged: Path) -> None:
+    """A flipped bit anywhere gives the stored text or an error, never another text, and no crash."""
+    file = damaged / "tenants/acme/tenant.db"
+    data, chance = file.read_bytes(), random.Random(11)
+    outcomes = []
+    for _ in range(15):
+        altered, place = bytearray(data), chance.randrange(len(data))
+        altered[place] ^= 1 << chance.randrange(8)
+        file.write_bytes(altered)
+        try:
+            outcomes.append(read_all(damaged))
+        except DamagedError:
+            outcomes.append((0, 40))
+
+    assert all(whole + broken == 40 for whole, broken in outcomes)
+    assert any(broken for _, broken in outcomes)
+
+
+def test_a11_one_damaged_page_costs_its_own_documents_only(damaged: Path) -> None:
+    """Documents on other pages are read after the error, from a new connection."""
+    home = Home(Settings(home=damaged))
+    with home.open("acme") as tenant:
+        key = tenant.key.raw
+    file = damaged / "tenants/acme/tenant.db"
+    page = next(number for number, page in clear_pages(file, key) if b"document 20 part 1 says" in page)
+    data = bytearray(file.read_bytes())
+    data[(page - 1) * PAGE : page * PAGE] = bytes(PAGE)
+    file.write_bytes(data)
+
+    whole, broken = read_all(damaged)
+
+    assert 0 < broken < 10
+    assert whole > 30
+
+
+@pytest.mark.parametrize(
+    "how", ["cut by a page", "cut by half a page", "cut to nothing", "two pages exchanged", "removed"]
+)
+def test_a11_other_damage(damaged: Path, how: str) -> None:
+    """A database that was cut short, emptied, removed or shuffled is said to be damaged, and never made anew."""
+    file = damaged / "tenants/acme/tenant.db"
+    data = file.read_bytes()
+    middle = len(data) // PAGE // 2
+    if how.startswith("cut by"):
+        file.write_bytes(data[: -PAGE if how == "cut by a page" else -PAGE // 2])
+    elif how == "cut to nothing":
+        file.write_bytes(b"")
+    elif how == "removed":
+        file.unlink()
+    else:
+        first, second = data[(middle - 1) * PAGE :][:PAGE], data[middle * PAGE :][:PAGE]
+        file.write_bytes(data[: (middle - 1) * PAGE] + second + first + data[(middle + 1) * PAGE :])
+    before = file.read_bytes() if file.exists() else None
+
+    with pytest.raises(DamagedError, match=r"tenant\.db"):
+        raise_damage(damaged)
+
+    assert (file.read_bytes() if file.exists() else None) == before
+    assert read_all(damaged, "b2") == (40, 0)
+
+
+def test_a11_a_lost_log_leaves_an_earlier_state(damaged: Path) -> None:
+    """Without its log, as after a careless copy, the database is the earlier one, whole, or said to be damaged."""
+    home = Home(Settings(home=damaged))
+    with home.open("acme") as tenant:
+        source = add_source(tenant, "folder", "/made/up")
+        store_document(tenant, source.id, make_document("late", "Too late. "), embedder_id=EMBEDDER.id)
+        assert (damaged / "tenants/acme/tenant.db-wal").stat().st_size
+        shutil.copytree(damaged / "tenants/acme", damaged / "tenants/copy")
+    shutil.rmtree(damaged / "tenants/acme")
+    (damaged / "tenants/copy").rename(damaged / "tenants/acme")
+    (damaged / "tenants/acme/tenant.db-wal").unlink()
+
+    assert read_all(damaged) == (40, 0)
+    assert len(check_tenant(damaged, "acme")) == 40
+
+
+def test_a11_exchanged_databases(damaged: Path) -> None:
+    """Two tenants' databases, exchanged, are refused, and so are they when the manifests go with them."""
+    first, second = damaged / "tenants/acme", damaged / "tenants/b2"
+    (first / "tenant.db").rename(damaged / "x")
+    (second / "tenant.db").rename(first / "tenant.db")
+    (damaged / "x").rename(second / "tenant.db")
+
+    for name in ("acme", "b2"):
+        with pytest.raises(StoreError):
+            Home(Settings(home=damaged)).open(name)
+
+
+def test_a14_several_writers(home: Path) -> None:
+    """Four processes that write to one tenant at once all succeed, wait for each other, and lose nothing."""
+    plans = [[f"w{writer}-{number}" for number in range(15)] for writer in range(4)]
+    processes = [
+        subprocess.Popen([*STORE, "acme", *plan], env=environ_of(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for plan in plans
+    ]
+
+    results = [(process.communicate(timeout=60), process.returncode) for process in processes]
+
+    assert [code for _, code in results] == [0] * 4, results
+    expected = states_after([step for plan in plans for step in plan], states_after(["old", "a"])[-1])[-1]
+    assert check_tenant(home, "acme") == expected
+
+
+def test_a14_the_shared_index_is_removed_live(home: Path) -> None:
+    """When somebody removes the -shm file under an open tenant, nothing that was stored is lost."""
+    with Home(Settings(home=home)).open("acme") as tenant:
+        source = add_source(tenant, "folder", "/made/up")
+        store_document(tenant, source.id, make_document("b", "Before. "), embedder_id=EMBEDDER.id)
+        (home / "tenants/acme/tenant.db-shm").unlink()
+        store_document(tenant, source.id, make_document("c", "After. "), embedder_id=EMBEDDER.id)
+
+    assert set(check_tenant(home, "acme")) == {"old", "a", "b", "c"}
