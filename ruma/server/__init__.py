@@ -1,0 +1,1 @@
+"""The server: turns HTTP into calls. The only asynchronous code in Ruma."""

@@ -1,0 +1,112 @@
+"""The whole server as one ASGI application. The only place where its parts are put together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request, get
+from litestar.concurrency import sync_to_thread
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath
+from litestar.types import Message, Receive, Scope, Send
+
+from ruma.errors import RumaError
+from ruma.server.api import show_health, tenant_api
+from ruma.server.describing import describe_api
+from ruma.server.failures import respond_to_failure
+from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
+from ruma.server.pages import ask, show_chat, show_document_page, show_home, show_static
+from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
+from ruma.tenant.home import Home
+from ruma.tenant.tenant import Tenant
+
+MAX_BODY = 1_000_000
+"""The largest request in bytes; a question is far smaller, and nothing else is sent yet."""
+
+MAX_WRITING = 8
+"""How many answers a language model writes at once; who comes later waits, with the evidence to read."""
+
+
+_PAGES = (show_home, show_chat, ask, show_document_page, show_static)
+
+
+class Application(Litestar):
+    """Litestar with a door: what every request must be, and what every response carries, is decided here.
+
+    It stands before the routes, so it holds for addresses that do not exist and for failures too.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, or the start and the end of the server."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            # To the routes a HEAD is a GET, so none is left unguarded; uvicorn leaves out the body.
+            scope = {**scope, "method": "GET"}
+        send = _adding_headers(send)
+        try:
+            check_request(scope)
+        except HTTPException as exc:
+            scope["litestar_app"] = self
+            await _refuse(scope, receive, send, exc)
+            return
+        await super().__call__(scope, receive, send)
+
+
+def _adding_headers(send: Send) -> Send:
+    async def send_guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = guarded_headers(list(message["headers"]))
+        await send(message)
+
+    return send_guarded
+
+
+def create_app(home: Home, open_embedder: OpenEmbedder, open_generator: OpenGenerator) -> Application:
+    """Return the server of a home. Models are opened when they are first needed, the embedder at the start."""
+    resources = Resources(home, open_embedder, open_generator)
+    seats = asyncio.Semaphore(MAX_WRITING)
+
+    def open_tenant(name: FromPath[str]) -> Tenant:
+        return resources.tenant(name)
+
+    @asynccontextmanager
+    async def keep_open(_: Litestar) -> AsyncIterator[None]:
+        await sync_to_thread(resources.warm)
+        try:
+            yield
+        finally:
+            await sync_to_thread(resources.close)
+
+    failures: dict[int | type[Exception], Any] = {
+        kind: respond_to_failure for kind in (RumaError, HTTPException, Exception)
+    }
+    return Application(
+        route_handlers=[*_PAGES, show_health, show_openapi, tenant_api()],
+        dependencies={
+            "resources": Provide(lambda: resources, sync_to_thread=False),
+            "seats": Provide(lambda: seats, sync_to_thread=False),
+            "tenant": Provide(open_tenant, sync_to_thread=True),
+        },
+        exception_handlers=failures,
+        lifespan=[keep_open],
+        request_class=CarefulRequest,
+        request_max_body_size=MAX_BODY,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+@get("/openapi.json", include_in_schema=False, sync_to_thread=True)
+def show_openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Describe the API."""
+    return describe_api([show_health, tenant_api()], request.app.dependencies)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, exc: HTTPException) -> None:
+    request: Request[Any, Any, Any] = Request(scope, receive, send)
+    response = respond_to_failure(request, exc).to_asgi_response(app=None, request=request)
+    await response(scope, receive, send)

@@ -1,0 +1,99 @@
+"""From a question to the events of its answer."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from ruma.chat.answering import Answer, answer
+from ruma.errors import RumaError
+from ruma.server.events import BEAT, Event, in_one_thread
+from ruma.server.failures import Failure, describe_failure
+from ruma.server.resources import Resources
+from ruma.server.shapes import Done, Evidence, Mode, Question, Token, place_of
+from ruma.tenant.agents import read_agent
+from ruma.tenant.conversations import delete_conversation, start_conversation
+from ruma.tenant.tenant import Tenant
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An answer whose evidence is known and whose text is still to come."""
+
+    answer: Answer
+    conversation: str
+    tenant: Tenant
+
+
+def begin_answer(asked: Question, tenant: Tenant, resources: Resources) -> Begun:
+    """Find the evidence for a question. Everything that can fail predictably fails here.
+
+    Raises:
+        InputError: The question is empty or too long.
+        NotFoundError: The conversation is not there any more.
+        NotReadyError: There are no documents yet.
+        ModelError: The language model cannot be started.
+    """
+    agent = read_agent(tenant)
+    mode = asked.mode or agent.mode
+    generator = None if mode == "quote" else resources.generator(agent.model)
+    conversation = asked.conversation or start_conversation(tenant)
+    try:
+        begun = answer(
+            asked.question,
+            tenant=tenant,
+            embedder=resources.embedder(),
+            generator=generator,
+            conversation_id=conversation,
+            mode=mode,
+        )
+    except RumaError:
+        if not asked.conversation:
+            delete_conversation(tenant, conversation)
+        raise
+    return Begun(begun, conversation, tenant)
+
+
+def _mode(reply: Answer) -> Mode:
+    return "write" if reply.mode == "write" else "quote"
+
+
+async def answer_events(begun: Begun, seats: asyncio.Semaphore) -> AsyncGenerator[Event, None]:
+    """Give the events of an answer; what fails on the way is raised."""
+    reply, name = begun.answer, begun.tenant.name
+    yield Event(
+        "evidence",
+        Evidence(
+            citations=[place_of(name, citation) for citation in reply.citations],
+            is_declined=reply.is_declined,
+            mode=_mode(reply),
+            question=reply.understood,
+            seconds=dict(reply.seconds),
+        ),
+    )
+    # Quoting needs no model, so it waits for nobody who uses one.
+    turn = seats if reply.mode == "write" else asyncio.Semaphore()
+    async with aclosing(in_one_thread(reply.tokens, turn, begun.tenant.check_present)) as tokens:
+        async for text in tokens:
+            yield Event("token", Token(text)) if text else BEAT
+    yield Event(
+        "done",
+        Done(
+            text=reply.text,
+            citations=[place_of(name, citation) for citation in reply.cited],
+            is_declined=reply.is_declined,
+            mode=_mode(reply),
+            seconds=dict(reply.seconds),
+            conversation=begun.conversation,
+        ),
+    )
+
+
+async def say_errors(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    """Give the same events, and an `error` event in place of what is raised: the status is already sent."""
+    async with aclosing(events):
+        try:
+            async for event in events:
+                yield event
+        except Exception as exc:  # the reader must be told, whatever it is
+            yield Event("error", Failure(describe_failure(exc)[1]))

@@ -1,0 +1,129 @@
+"""What `/openapi.json` says of the API beyond its shapes: an example of each answer, and of each failure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.types import ControllerRouterHandler, Dependencies
+
+from ruma import __version__
+from ruma.server.failures import Failure, Problem
+from ruma.server.shapes import (
+    AgentInfo,
+    ConversationText,
+    DocumentList,
+    DocumentSummary,
+    DocumentText,
+    Done,
+    Health,
+    PassageFound,
+    Passages,
+    Place,
+    Said,
+    Section,
+)
+
+_QUESTION = "What does delivery to Marrowby cost?"
+_SENTENCE = "Delivery in Marrowby town costs £2.50, and is free for orders of £20 or more."
+_URL = "/t/bakery/documents/4?start=598&end=676#cited"
+_CONVERSATION = "fZ0m3xJ8q1Yt5VbKc7RwUe2LhNp9SgDa6iTo4XyBvE0"
+_PLACE = Place(1, 4, "Delivery", "Where we deliver, and what it costs", 1, 598, 676, _SENTENCE, _URL)
+_SUMMARY = DocumentSummary(4, "delivery.pdf", "Delivery", "application/pdf", 52276, "2026-03-02T09:15:04Z")
+_DONE = Done(f"{_SENTENCE} [1]", [_PLACE], False, "quote", {"search": 0.011, "evidence": 0.002}, _CONVERSATION)
+
+_EXAMPLES: dict[type, Any] = {
+    AgentInfo: AgentInfo("Marrowby Bakery", "Hello! Ask me about the bakery.", [_QUESTION], True),
+    Done: _DONE,
+    Passages: Passages([PassageFound(4, "delivery.pdf", "Delivery", _PLACE.heading, 1, 598, _SENTENCE, 0.8123, _URL)]),
+    DocumentList: DocumentList([_SUMMARY]),
+    DocumentText: DocumentText(
+        4, "delivery.pdf", "Delivery", "application/pdf", 52276, _SUMMARY.added_at, _SENTENCE, [Section(0, 78, "", 1)]
+    ),
+    ConversationText: ConversationText(
+        _CONVERSATION,
+        [
+            Said("visitor", _QUESTION, "2026-03-02T09:20:11Z", "", False, []),
+            Said("agent", _DONE.text, "2026-03-02T09:20:11Z", "quote", False, [_PLACE]),
+        ],
+    ),
+    Health: Health(True, __version__),
+}
+_SENT = {
+    "/t/{name}/api/chat": {"question": _QUESTION},
+    "/t/{name}/api/search": {"question": _QUESTION, "limit": 3},
+}
+_FAILURES = {
+    400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),
+    404: (
+        "There is no such tenant, document or conversation.",
+        Problem("not_found", "There is nothing at this address."),
+    ),
+    409: (
+        "Something must be done first, such as adding documents.",
+        Problem("not_ready", "There are no documents yet.", "ruma ingest FOLDER"),
+    ),
+    503: ("The language model stopped.", Problem("model_failed", "The language model stopped.", "Ask again.")),
+}
+_STREAM = """event: evidence
+data: {"citations":[{"number":1,"title":"Delivery","quote":"Delivery in Marrowby town costs …"}],"is_declined":false}
+
+event: token
+data: {"text":"Delivery in Marrowby town costs £2.50"}
+
+event: done
+data: {"text":"Delivery in Marrowby town costs £2.50, … [1]","citations":[…],"conversation":"fZ0m…"}
+
+"""
+
+
+def answers_with(shape: type, *failures: int) -> dict[int, ResponseSpec]:
+    """Describe what a route answers: its shape with an example, and the failures besides 500."""
+    described = {
+        200: ResponseSpec(
+            shape,
+            generate_examples=False,
+            description=(shape.__doc__ or "").strip(),
+            examples=[Example(value=_EXAMPLES[shape])],
+        )
+    }
+    for status in failures:
+        described[status] = _failure(status)
+    return described
+
+
+def fails_with(*failures: int) -> dict[int, ResponseSpec]:
+    """Describe the failures of a route that answers with nothing."""
+    return {status: _failure(status) for status in failures}
+
+
+def describe_api(routes: Sequence[ControllerRouterHandler], dependencies: Dependencies) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes.
+
+    They are described apart from the server: the framework would else add pages of its own, with their own errors.
+    """
+    app = Litestar(
+        route_handlers=routes,
+        openapi_config=OpenAPIConfig(
+            title="Ruma",
+            version=__version__,
+            description="Ask a tenant's agent, and read what it answers from. Every failure has the same shape.",
+            use_handler_docstrings=True,
+        ),
+        dependencies=dependencies,
+    )
+    schema = app.openapi_schema.to_schema()
+    for path, example in _SENT.items():
+        body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        body["examples"] = {"question": {"value": example}}
+    chat = schema["paths"]["/t/{name}/api/chat"]["post"]
+    chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}, "example": _STREAM}
+    return schema
+
+
+def _failure(status: int) -> ResponseSpec:
+    description, problem = _FAILURES[status]
+    return ResponseSpec(
+        Failure, generate_examples=False, description=description, examples=[Example(value=Failure(problem))]
+    )

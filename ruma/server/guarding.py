@@ -1,0 +1,133 @@
+"""What every request must be, and what every response must carry, before any route is looked at.
+
+Until accounts exist the server is open to whoever reaches the loopback address, so a page from elsewhere that
+is open in the same browser must not: neither by a name of its own that resolves to this machine, nor by
+posting a form to it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.exceptions import ClientException, HTTPException, PermissionDeniedException
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import HTTPScope
+
+CONTENT_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    ]
+)
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+
+class WrongHostException(HTTPException):
+    """The request names a host that is not this machine."""
+
+    status_code = 421
+
+
+class NotJsonException(HTTPException):
+    """The body of the request is not said to be JSON."""
+
+    status_code = 415
+
+
+class CarefulRequest(Request[Any, Any, Any]):
+    """A request whose body may be anything: what no decoder expects is the sender's mistake and not a bug."""
+
+    async def json(self) -> Any:
+        """Return the body as JSON.
+
+        Raises:
+            ClientException: It is not, is not UTF-8, or is nested without end.
+        """
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError) as exc:
+            raise ClientException("The body is not JSON.") from exc
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only mean this machine."""
+    if host in ("localhost", "::1"):
+        return True
+    numbers = host.split(".")
+    return len(numbers) == 4 and numbers[0] == "127" and all(n.isdecimal() and int(n) < 256 for n in numbers)
+
+
+def check_request(scope: HTTPScope) -> None:
+    """Refuse what a page from elsewhere could send.
+
+    Raises:
+        WrongHostException: The Host header is not a name of this machine.
+        PermissionDeniedException: A request that changes something comes from another site.
+    """
+    hosts = _header(scope, b"host")
+    host = hosts[0] if len(hosts) == 1 else ""
+    if not is_loopback(_name_of(f"http://{host}")):
+        raise WrongHostException("This server answers only to the names of this machine, such as 127.0.0.1.")
+    if scope["method"] not in SAFE_METHODS and not _is_same_origin(scope, host):
+        raise PermissionDeniedException("This request comes from another site.")
+
+
+def require_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Refuse a body of another type: a form on another site could send one without asking first.
+
+    Raises:
+        NotJsonException: The Content-Type header does not say JSON.
+    """
+    kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise NotJsonException("The body must be JSON, with the header Content-Type: application/json.")
+
+
+def guarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return a response's headers with the security headers that it does not set itself."""
+    present = {name.lower() for name, _ in headers}
+    extra = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+    return [*headers, *(pair for pair in extra if pair[0] not in present)]
+
+
+def _is_same_origin(scope: HTTPScope, host: str) -> bool:
+    sites, origins = _header(scope, b"sec-fetch-site"), _header(scope, b"origin")
+    if any(site != "same-origin" for site in sites):
+        return False
+    # A form posted under `Referrer-Policy: no-referrer` has the origin "null"; the browser's own word stands.
+    return all((origin == "null" and sites) or _is_origin_of(origin, host) for origin in origins)
+
+
+def _is_origin_of(origin: str, host: str) -> bool:
+    return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+
+
+def _header(scope: HTTPScope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
+
+
+def _name_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it raises on a port that is none
+        return (parts.hostname or "") if not parts.username and not parts.path and not parts.query else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,96 @@
+"""What the server keeps open between requests: tenants, the embedder, the language models."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from ruma.errors import InputError, NotFoundError
+from ruma.models.embedder import Embedder
+from ruma.models.generator import Generator
+from ruma.tenant.home import Home
+from ruma.tenant.names import check_name
+from ruma.tenant.tenant import Tenant
+
+NOTHING_HERE = "There is nothing at this address."
+OpenEmbedder = Callable[[], Embedder]
+OpenGenerator = Callable[[str], Generator | None]
+"""Opens the language model of that name ("" is the operator's), or gives None where answers are quoted."""
+
+
+class Resources:
+    """Opens each thing once and hands it to whichever thread asks."""
+
+    def __init__(self, home: Home, open_embedder: OpenEmbedder, open_generator: OpenGenerator) -> None:
+        self.home = home
+        self._open_embedder = open_embedder
+        self._open_generator = open_generator
+        self._embedder: Embedder | None = None
+        self._generators: dict[str, Generator | None] = {}
+        self._tenants: dict[str, tuple[Tenant, tuple[int, int]]] = {}
+        # One lock each: opening a model takes seconds, and no other tenant's page should wait for that.
+        self._embedder_lock, self._generator_lock, self._tenant_lock = (threading.Lock() for _ in range(3))
+
+    def warm(self) -> None:
+        """Open the embedder and use it once, so that the first visitor waits for nothing."""
+        self.embedder().embed_question("When are you open?")
+
+    def embedder(self) -> Embedder:
+        """Return the embedder."""
+        with self._embedder_lock:
+            if self._embedder is None:
+                self._embedder = self._open_embedder()
+            return self._embedder
+
+    def generator(self, name: str) -> Generator | None:
+        """Return the language model of that name; None where there is none to write with."""
+        with self._generator_lock:
+            if name not in self._generators:
+                self._generators[name] = self._open_generator(name)
+            return self._generators[name]
+
+    def tenant(self, name: str) -> Tenant:
+        """Return the open tenant of that name.
+
+        A tenant whose directory was removed is forgotten; one that was made anew under its name is opened anew.
+
+        Raises:
+            NotFoundError: There is no such tenant, or there can be none of that name. Which others there are is
+                not said.
+        """
+        with self._tenant_lock:
+            if name in self._tenants:
+                tenant, identity = self._tenants[name]
+                if self._identify(name) == identity:
+                    with suppress(NotFoundError):
+                        tenant.check_present()
+                        return tenant
+                tenant.close()
+                del self._tenants[name]
+            try:
+                identity = self._identify(check_name(name))
+            except InputError as exc:
+                raise NotFoundError(NOTHING_HERE) from exc
+            try:
+                tenant = self.home.open(name)
+            except NotFoundError as exc:
+                raise NotFoundError(NOTHING_HERE) from exc
+            self._tenants[name] = (tenant, identity)
+            return tenant
+
+    def close(self) -> None:
+        """Close everything that was opened."""
+        for generator in self._generators.values():
+            if generator is not None:
+                generator.close()
+        for tenant, _ in self._tenants.values():
+            tenant.close()
+        self._generators.clear()
+        self._tenants.clear()
+
+    def _identify(self, name: str) -> tuple[int, int]:
+        # An inode number alone is not enough: a directory made anew often gets the old one's.
+        try:
+            found = (self.home.settings.tenants_folder / name / "tenant.toml").stat()
+        except (OSError, ValueError):
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns

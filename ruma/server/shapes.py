@@ -1,0 +1,239 @@
+"""What the API takes and gives, as `/openapi.json` describes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from litestar.params import PathParameter
+
+from ruma.chat.answering import Citation
+from ruma.chat.searching import FoundPassage
+from ruma.tenant.conversations import Conversation, StoredCitation
+
+Mode = Literal["quote", "write"]
+DocumentId = Annotated[int, PathParameter(ge=1, le=2**63 - 1)]
+"""What can be a document's number; a larger one would be no number to the database."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A visitor's question."""
+
+    question: str
+    conversation: str | None = None
+    """The id that an earlier answer gave: the question may then refer to what was said before."""
+    mode: Literal["auto", "quote", "write"] | None = None
+    """How to answer; without it, as the agent is set up."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a document that supports an answer. What is gone with its document is null."""
+
+    number: int
+    document_id: int | None
+    title: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    quote: str | None
+    url: str | None
+    """The page that shows the document with these words marked."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found for a question, before anything is written."""
+
+    citations: list[Place]
+    is_declined: bool
+    mode: Mode
+    question: str
+    """The question as it was understood, with what it took from the conversation."""
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Token:
+    """The next piece of an answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The whole answer, checked: its text, and the places that it cites."""
+
+    text: str
+    citations: list[Place]
+    is_declined: bool
+    mode: Mode
+    seconds: Mapping[str, float]
+    conversation: str
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    """The agent as visitors meet it."""
+
+    name: str
+    greeting: str
+    questions: list[str]
+    has_documents: bool
+
+
+@dataclass(frozen=True)
+class SearchQuestion:
+    """A question to search with."""
+
+    question: str
+    limit: int = 5
+    """How many passages at most: 1 to 50."""
+
+
+@dataclass(frozen=True)
+class PassageFound:
+    """A passage and how well it fits the question."""
+
+    document_id: int
+    document: str
+    title: str
+    heading: str
+    page: int | None
+    start: int
+    text: str
+    score: float
+    url: str
+
+
+@dataclass(frozen=True)
+class Passages:
+    """The passages found, best first."""
+
+    passages: list[PassageFound]
+
+
+@dataclass(frozen=True)
+class DocumentSummary:
+    """A document as it is listed."""
+
+    id: int
+    name: str
+    title: str
+    media_type: str
+    size_bytes: int
+    added_at: str
+
+
+@dataclass(frozen=True)
+class DocumentList:
+    """All documents that the agent answers from."""
+
+    documents: list[DocumentSummary]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stretch of a document's text under one heading and on one page."""
+
+    start: int
+    end: int
+    heading: str
+    page: int | None
+
+
+@dataclass(frozen=True)
+class DocumentText:
+    """A document's whole text, and which heading and page each stretch of it has."""
+
+    id: int
+    name: str
+    title: str
+    media_type: str
+    size_bytes: int
+    added_at: str
+    text: str
+    sections: list[Section]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message of a conversation."""
+
+    role: Literal["visitor", "agent"]
+    text: str
+    created_at: str
+    mode: str
+    is_declined: bool
+    citations: list[Place]
+
+
+@dataclass(frozen=True)
+class ConversationText:
+    """A conversation, its messages oldest first."""
+
+    id: str
+    messages: list[Said] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Health:
+    """That the server runs, and which version it is."""
+
+    ok: bool
+    version: str
+
+
+def passage_url(tenant: str, document_id: int, start: int, end: int) -> str:
+    """Return the address of a document's page with a passage marked and scrolled to."""
+    return f"/t/{quote(tenant)}/documents/{document_id}?start={start}&end={end}#cited"
+
+
+def place_of(tenant: str, citation: Citation | StoredCitation) -> Place:
+    """Return a citation as the API gives it."""
+    document_id, start, end = citation.document_id, citation.start, citation.end
+    return Place(
+        number=citation.number,
+        document_id=document_id,
+        title=citation.title,
+        heading=citation.heading,
+        page=citation.page,
+        start=start,
+        end=end,
+        quote=citation.quote,
+        url=None if document_id is None else passage_url(tenant, document_id, start, end),
+    )
+
+
+def passage_of(tenant: str, found: FoundPassage) -> PassageFound:
+    """Return a found passage as the API gives it."""
+    chunk = found.chunk
+    return PassageFound(
+        document_id=chunk.document_id,
+        document=chunk.document_name,
+        title=chunk.title,
+        heading=chunk.heading,
+        page=chunk.page,
+        start=chunk.start,
+        text=chunk.text,
+        score=round(found.score, 4),
+        url=passage_url(tenant, chunk.document_id, chunk.start, chunk.start + len(chunk.text)),
+    )
+
+
+def conversation_of(tenant: str, conversation: Conversation) -> ConversationText:
+    """Return a stored conversation as the API gives it."""
+    messages = [
+        Said(
+            role="agent" if message.role == "agent" else "visitor",
+            text=message.text,
+            created_at=message.created_at,
+            mode=message.mode,
+            is_declined=message.is_declined,
+            citations=[place_of(tenant, citation) for citation in message.citations],
+        )
+        for message in conversation.messages
+    ]
+    return ConversationText(conversation.id, messages)

@@ -1,0 +1,187 @@
+"""A server with a filled tenant and models that are quick: in this process, or as `python -m tests.serving HOME`."""
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ruma.chat.answering import answer  # noqa: F401 - loaded here, so that no test waits for it
+from ruma.config import Settings, load_settings
+from ruma.models.generator import Generator, Turn
+from ruma.models.vectors import Passage
+from ruma.server.listener import serve
+from ruma.tenant.agents import change_agent
+from ruma.tenant.documents import NewChunk, NewDocument, store_document
+from ruma.tenant.home import Home
+from ruma.tenant.sources import add_source
+from ruma.tenant.tenant import Tenant
+from tests.fakes import HashEmbedder
+
+EMBEDDER = HashEmbedder(dimension=256)
+ASK = {"Content-Type": "application/json", "Accept": "text/event-stream", "Connection": "close"}
+QUESTION = "What does delivery to Marrowby cost?"
+WRITTEN = "Delivery in Marrowby costs £2.50 [1]."
+
+DELIVERY = [
+    ("Delivery", None, ["Our van brings bread to your door from Tuesday to Saturday."]),
+    ("Delivery \u203a Prices", 1, ["Delivery to Marrowby costs £2.50.", "It is free from £20."]),
+    ("Delivery \u203a Times", 2, ["The van leaves at 7:00.", "There is no delivery on Sundays or Mondays."]),
+]
+
+
+def store(tenant: Tenant, name: str, title: str, sections: Sequence[tuple[str, int | None, list[str]]]) -> int:
+    """Store a document of sections, each a heading, a page and its sentences; return its id."""
+    chunks: list[NewChunk] = []
+    at = 0
+    for heading, page, sentences in sections:
+        head = heading.rpartition(" \u203a ")[2] + "\n\n" if heading else ""
+        text = head + " ".join(sentences) + "\n\n"
+        spans, place = [], len(head)
+        for sentence in sentences:
+            spans.append((place, place + len(sentence)))
+            place += len(sentence) + 1
+        made = EMBEDDER.embed_passages([Passage(heading or title, text, spans)])[0]
+        chunks.append(
+            NewChunk(at, at + len(text), text, heading, page, tuple(spans), made.passage, made.prefix, made.sentences)
+        )
+        at += len(text)
+    document = NewDocument(
+        name=name,
+        title=title,
+        media_type="text/markdown",
+        content_hash=name,
+        reader="1",
+        size_bytes=at,
+        chunks=chunks,
+        original=b"original",
+    )
+    source = add_source(tenant, "folder", "/shop")
+    return store_document(tenant, source.id, document, embedder_id=EMBEDDER.id)
+
+
+def make_tenant(home: Home, name: str = "acme", *, mode: str = "quote") -> None:
+    """Make a tenant with two documents and an agent."""
+    home.create(name)
+    with home.open(name) as tenant:
+        store(tenant, "delivery.md", "Delivery", DELIVERY)
+        store(tenant, "hours.md", "Opening hours", [("", None, ["The shop opens on Sundays from 8:00 to 12:00."])])
+        change_agent(tenant, name="Marrowby Bakery", greeting="Hello!", questions=(QUESTION,), mode=mode)
+
+
+class Script(Iterator[str]):
+    """Gives words with a pause before each, until it is closed, from whichever thread."""
+
+    def __init__(self, words: Sequence[str], pause: float, journal: Path | None) -> None:
+        """Take the words; the journal gets a line when it is closed."""
+        self._words, self._pause, self._journal = list(words), pause, journal
+        self._closed = threading.Event()
+
+    def __next__(self) -> str:
+        """Return the next word, after the pause."""
+        if self._closed.wait(self._pause) or not self._words:
+            raise StopIteration
+        word = self._words.pop(0)
+        if word.strip() == "BREAK":
+            raise RuntimeError(f"cannot write {self._words}")
+        return word
+
+    def close(self) -> None:
+        """Say so in the journal, once."""
+        if self._journal and not self._closed.is_set():
+            with self._journal.open("a") as file:
+                file.write(json.dumps({"closed": time.time(), "left": len(self._words)}) + "\n")
+        self._closed.set()
+
+
+class ScriptedGenerator(Generator):
+    """Writes the same words whatever is asked."""
+
+    name = "scripted"
+    is_grounded = True
+
+    def __init__(self, text: str = WRITTEN, pause: float = 0.0, journal: Path | None = None) -> None:
+        """Take the words, the seconds before each, and a file that is told of every closing."""
+        self._text, self._pause, self._journal = text, pause, journal
+
+    @property
+    def context_tokens(self) -> int:
+        """Return a length that is never reached."""
+        return 100_000
+
+    def count_tokens(self, turns: Sequence[Turn]) -> int:
+        """Return how many words there are."""
+        return sum(len(turn.text.split()) for turn in turns)
+
+    def generate(self, turns: Sequence[Turn], *, tenant: str, max_tokens: int = 400) -> Script:
+        """Return the words."""
+        return Script([f"{word} " for word in self._text.split(" ")], self._pause, self._journal)
+
+    def close(self) -> None:
+        """Hold nothing that could be given back."""
+
+
+class Running:
+    """A server in a process of its own."""
+
+    def __init__(self, home: Path, *args: str) -> None:
+        """Start it and read its banner."""
+        self.home = home
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.serving", str(home), *args],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        self.banner = [self.process.stdout.readline().strip() for _ in range(3)]
+        found = re.search(r":(\d+)/t/", self.banner[0])
+        if not found:
+            raise RuntimeError(self.process.communicate()[1])
+        self.port = int(found[1])
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def ask(self, tenant: str = "acme") -> http.client.HTTPResponse:
+        """Ask a question and return the stream of its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request("POST", f"/t/{tenant}/api/chat", json.dumps({"question": QUESTION}), ASK)
+        return connection.getresponse()
+
+    def journal(self) -> list[dict[str, float]]:
+        """Return what the fake model wrote down."""
+        file = self.home / "journal"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def stop(self, kind: int = signal.SIGTERM) -> tuple[int, str]:
+        """Stop it and return how it ended and what it said on standard error."""
+        self.process.send_signal(kind)
+        errors = self.process.communicate(timeout=20)[1]
+        return self.process.returncode, errors
+
+
+def main() -> None:
+    """Serve HOME on a free port: its tenants, or a new one; further arguments are a text to write and a pause."""
+    folder, *rest = sys.argv[1:]
+    settings: Settings = load_settings({"home": folder, "port": 0}, {})
+    home = Home(settings)
+    if not home.names():
+        make_tenant(home, mode="write" if rest else "quote")
+    generator = ScriptedGenerator(rest[0], float(rest[1]), Path(folder) / "journal") if rest else None
+    serve(settings, home, lambda: EMBEDDER, lambda _: generator, lambda lines: print("\n".join(lines), flush=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar import Litestar, get
+from litestar.exceptions import HTTPException
+from litestar.testing import TestClient
+
+from ruma import errors
+from ruma.config import Settings, load_settings
+from ruma.server.app import create_app
+from ruma.server.failures import REFUSALS, STATUS, describe_bug, describe_failure
+from ruma.server.guarding import SECURITY_HEADERS
+from ruma.tenant.home import Home
+from tests.serving import EMBEDDER, make_tenant
+
+HERE = "http://127.0.0.1:8420"
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
+PAGE = {"accept": "text/html,application/xhtml+xml"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a home with one tenant, for all tests of this file."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[TestClient[Litestar]]:
+    """Return a client of a server of that home; nothing here changes it."""
+    home = Home(load_settings({"home": folder, "key_source": "machine"}, {}))
+    make_tenant(home)
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+        yield client
+
+
+def all_errors() -> list[type[errors.RumaError]]:
+    """Return every class of the error tree."""
+    found = [errors.RumaError]
+    for kind in found:
+        found += kind.__subclasses__()
+    return found
+
+
+def assert_one_shape(response: Any) -> None:
+    """Every failure is {"error": {"code", "message", "hint"}}, with a code and a sentence."""
+    body = response.json()
+    assert list(body) == ["error"]
+    assert list(body["error"]) == ["code", "message", "hint"]
+    assert all(isinstance(value, str) for value in body["error"].values())
+    assert body["error"]["code"].replace("_", "").isalpha()
+    assert body["error"]["message"].endswith(".")
+
+
+@pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
+def test_every_error_has_a_status_of_its_own(kind: type[errors.RumaError]) -> None:
+    """A new error in the tree needs a decision about its status and its code."""
+    assert kind in STATUS
+    status, problem = describe_failure(kind("It broke.", hint="Mend it."))
+    assert (status, problem.code) == STATUS[kind]
+
+
+def test_every_code_means_one_thing() -> None:
+    """A program can tell the failures apart by their codes."""
+    own = [code for _, code in STATUS.values()]
+    refused = [code for code, _ in REFUSALS.values()]
+
+    assert len(set(own)) == len(own)
+    assert len(set(refused)) == len(refused)
+
+
+def test_what_the_reader_can_mend_is_told() -> None:
+    """An error of the request keeps its sentence and its hint."""
+    status, problem = describe_failure(errors.NotReadyError("There are no documents yet.", hint="ruma ingest FOLDER"))
+
+    assert status == 409
+    assert (problem.message, problem.hint) == ("There are no documents yet.", "ruma ingest FOLDER")
+
+
+def test_what_only_the_operator_can_mend_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A path of this machine is not shown to a visitor, and the operator still learns it."""
+    status, problem = describe_failure(errors.DamagedError("/home/shop/tenants/acme/tenant.db is damaged."))
+
+    assert status == 500
+    assert "/home/shop" not in problem.message + problem.hint
+    assert "/home/shop/tenants/acme/tenant.db is damaged" in caplog.text
+
+
+def test_a_bug_is_told_by_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the reader nor the log sees a bug's message, since it may quote a document; its place is logged."""
+    document = "very private words".upper()
+    try:
+        try:
+            raise ValueError(document)
+        except ValueError as exc:
+            raise KeyError(document) from exc
+    except KeyError as exc:
+        status, problem = describe_failure(exc)
+
+    assert (status, problem.code) == (500, "bug")
+    assert "KeyError" in caplog.text
+    assert "ValueError" in caplog.text
+    assert Path(__file__).name in caplog.text
+    assert document not in caplog.text + problem.message + problem.hint
+
+
+def test_a_circle_of_causes_ends() -> None:
+    """An exception that is its own cause's cause is described all the same."""
+    first, second = ValueError(), KeyError()
+    first.__context__, second.__context__ = second, first
+
+    assert describe_bug(first).splitlines() == ["ValueError", "KeyError"]
+
+
+def test_every_route_fails_in_one_shape(client: TestClient[Litestar]) -> None:
+    """Walk all routes by all methods: every answer has the security headers, every failure the one shape."""
+    values = {"name": "nobody", "document_id": "7", "conversation": "unknown"}
+    walked = 0
+    for route in client.app.routes:
+        path = route.path_format.format(**values)
+        for method in METHODS:
+            response = client.request(method, path, headers={"accept": "application/json"}, follow_redirects=False)
+            walked += 1
+
+            assert response.status_code < 500, (method, path)
+            for name, value in SECURITY_HEADERS.items():
+                assert response.headers[name] == value or name == "cache-control", (method, path, name)
+            assert response.headers["cache-control"] == "no-store"
+            if response.status_code >= 400 and method != "HEAD":
+                assert_one_shape(response)
+    assert walked >= 100
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/HEALTH",
+        "/health/%2e",
+        "/health;x",
+        "/%2e%2e/",
+        "/schema",
+        "/schema/openapi.json",
+        "/docs",
+        "/metrics",
+        "/static/",
+        "/static/chat.html",
+        "/static/..%2fchat.html",
+        "/static/%2e%2e%2fapp.py",
+        "/t",
+        "/t/acme/api",
+        "/t/acme/api/",
+        "/t/acme/api/chat/",
+        "/t/acme/documents/x",
+        "/t/acme/documents/-1",
+        "/t/acme/documents/99999999999999999999999",
+        "/t/acme/documents/1?start=x",
+        "/t/acme/documents/1?start=-1",
+        "/t/acme/api/documents/99999999999999999999999",
+        "/t/acme/api/documents/0",
+        "/t/acme/api/conversations/x",
+        "/t/acme/api/conversations/%00",
+        "/t/acme/api/conversations/%ff%fe",
+        "/t/acme/documents/1?start=9&end=1e99",
+    ],
+)
+def test_odd_addresses_fail_in_one_shape(client: TestClient[Litestar], path: str) -> None:
+    """What is not there, or not a number, is refused as everything else is, and never with a crash."""
+    response = client.get(path)
+
+    assert 400 <= response.status_code < 500
+    assert_one_shape(response)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "%2e%2e",
+        "%2e",
+        "%2e%2e%2f",
+        "..%2f..%2fx",
+        "acme%00",
+        "ACME",
+        "acme.",
+        "acme%20",
+        " acme",
+        "ac/me",
+        "a\\b",
+        "con",
+        "~",
+        "-rf",
+        "$HOME",
+        "x" * 300,
+        "ac\u212be",
+        "\u202eemca",
+        "\U0001f600",
+        "acme%0a",
+        "a'b",
+        "%ff",
+    ],
+)
+def test_a_name_that_no_tenant_can_have_is_not_found(client: TestClient[Litestar], folder: Path, name: str) -> None:
+    """A hostile name is answered like any that does not exist; no file is touched and no tenant is named."""
+    before = sorted(folder.rglob("*"))
+    for path in (f"/t/{name}/api/agent", f"/t/{name}/"):
+        response = client.get(path)
+
+        assert response.status_code == 404
+        assert_one_shape(response)
+        assert "acme" not in response.text
+    assert [file for file in sorted(folder.rglob("*")) if file not in before] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"{", {}, 400, "bad_request"),
+        (b"", {}, 400, "bad_request"),
+        (b"[]", {}, 400, "bad_request"),
+        (b"{}", {}, 400, "bad_request"),
+        (b'{"question": 5}', {}, 400, "bad_request"),
+        (b'{"question": "x", "mode": "sing"}', {}, 400, "bad_request"),
+        (b'{"question": "x", "conversation": "unknown"}', {}, 404, "not_found"),
+        (b'{"question": "\xff"}', {}, 400, "bad_request"),
+        (b'{"question": ""}', {}, 400, "bad_request"),
+        (b'{"question": "x"}', {"content-type": "text/plain"}, 415, "not_json"),
+        (b'{"question": "x"}', {"content-type": "application/x-www-form-urlencoded"}, 415, "not_json"),
+        (b'{"question": "x"}', {"content-type": "multipart/form-data; boundary=x"}, 415, "not_json"),
+        (b'{"question": "x"}', {"origin": "https://evil.example"}, 403, "cross_site"),
+        (b'{"question": "x"}', {"sec-fetch-site": "cross-site"}, 403, "cross_site"),
+        (b'{"question": "x"}', {"host": "evil.example"}, 421, "wrong_host"),
+        (b'{"question": "' + b"x" * 1_000_000 + b'"}', {}, 413, "too_large"),
+        (b"[" * 100_000, {}, 400, "bad_request"),
+    ],
+)
+def test_requests_that_cannot_be_understood(
+    client: TestClient[Litestar], body: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    """Each kind of bad request has its status and its code, whether Ruma or the framework notices."""
+    sent = {"content-type": "application/json", **headers}
+    for stream in ("application/json", "text/event-stream"):
+        response = client.post("/t/acme/api/chat", content=body, headers={**sent, "accept": stream})
+
+        assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+        assert_one_shape(response)
+
+
+def test_an_endless_body_is_cut(client: TestClient[Litestar]) -> None:
+    """A body that does not say its length is refused once it is too long."""
+
+    def endless() -> Iterator[bytes]:
+        yield b'{"question": "'
+        for _ in range(300):
+            yield b"x" * 10_000
+
+    response = client.post("/t/acme/api/chat", content=endless(), headers={"content-type": "application/json"})
+
+    assert response.status_code == 413
+    assert_one_shape(response)
+
+
+def test_a_person_gets_a_page(client: TestClient[Litestar]) -> None:
+    """Who opens an address in a browser reads a page about the failure; the API stays JSON."""
+    for path in ("/nothing", "/t/nobody/", "/t/acme/documents/99", "/t/<script>/"):
+        response = client.get(path, headers=PAGE)
+
+        assert response.status_code == 404
+        assert response.headers["content-type"].startswith("text/html")
+        assert "There is nothing at this address." in response.text or "is not there any more." in response.text
+        assert "<script>" not in response.text
+    assert_one_shape(client.get("/t/nobody/api/agent", headers=PAGE))
+
+
+def test_a_method_that_is_not_allowed_says_which_are(client: TestClient[Litestar]) -> None:
+    """405 keeps the header that it must have."""
+    response = client.delete("/t/acme/api/agent")
+
+    assert response.status_code == 405
+    assert "GET" in response.headers["allow"]
+
+
+def test_a_crash_is_a_500_without_words(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in a handler is one line for the reader and its place in the log."""
+
+    @get("/crash")
+    async def crash() -> None:
+        raise RuntimeError("private words".upper())
+
+    app = create_app(Home(settings), lambda: EMBEDDER, lambda _: None)
+    app.register(crash)
+    with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client, caplog.at_level(logging.DEBUG):
+        response = client.get("/crash")
+
+    assert response.status_code == 500
+    assert_one_shape(response)
+    assert "PRIVATE WORDS" not in response.text + caplog.text
+    assert "RuntimeError" in caplog.text
+
+
+def test_a_refusal_without_a_code_of_its_own_has_one() -> None:
+    """Any other status that the framework may give still has the one shape."""
+    status, problem = describe_failure(HTTPException(status_code=418, detail="I am a teapot"))
+
+    assert (status, problem.code, problem.message) == (418, "refused", "I am a teapot.")
