@@ -1,0 +1,157 @@
+"""The command `ruma`: every command with its example, on one page.
+
+Exit codes: 0 done · 1 a problem that the message names, or a document that failed · 2 the command line cannot
+be understood · 130 stopped with Ctrl-C.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ruma import __version__
+from ruma.cli import (
+    agents,
+    chatting,
+    demonstration,
+    diagnosis,
+    installation,
+    model_files,
+    questions,
+    serving,
+    sources,
+    tenants,
+)
+from ruma.cli.output import clean
+from ruma.errors import RumaError
+
+_PANELS = _START, _USE, _SET_UP, _CARE = "Start", "Documents and questions", "Set up", "Run and look after"
+
+
+class ShowErrors(TyperGroup):
+    """Print a RumaError as one line; let every other exception crash loudly."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except RumaError as exc:
+            typer.echo(clean(f"Error: {exc}" + (f"\n{exc.hint}" if exc.hint else "")), err=True)
+            raise typer.Exit(1) from exc
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """List the commands by what they are for."""
+        panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS}
+        for name, command in self.commands.items():
+            panel = getattr(command, "rich_help_panel", None) or _CARE
+            panels[panel].append((name, command.get_short_help_str(70)))
+        widest = max(len(name) for name in self.commands)
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl([(name.ljust(widest), text) for name, text in rows])
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"ruma {__version__}")
+        raise typer.Exit
+
+
+# Plain help: rich would take most of the time of `ruma --help`. Plain tracebacks: they print no local values,
+# which could be a tenant's.
+app = typer.Typer(
+    cls=ShowErrors,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    epilog="Begin with: ruma demo",
+)
+
+
+@app.callback()
+def ruma(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Answer customers from a business's own documents, on its own machine."""
+
+
+def _add(panel: str, command: Callable[..., None], example: str) -> None:
+    app.command(rich_help_panel=panel, short_help=_summary(command), epilog=f"Example: {example}")(command)
+
+
+def _add_group(panel: str, name: str, help: str, commands: dict[str, tuple[Callable[..., None], str]]) -> None:
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+    for command_name, (command, example) in commands.items():
+        group.command(command_name, short_help=_summary(command), epilog=f"Example: {example}")(command)
+    app.add_typer(group, name=name, help=help, short_help=help, rich_help_panel=panel)
+
+
+def _summary(command: Callable[..., None]) -> str:
+    # Given whole, since typer would cut it in the reference that it writes.
+    return (command.__doc__ or "").partition("\n")[0]
+
+
+_add(_START, demonstration.demo, "ruma demo")
+_add(_START, installation.init, "ruma init acme")
+_add(_USE, sources.ingest, "ruma ingest ./documents")
+_add_group(
+    _USE,
+    "sources",
+    "List, show and remove what a tenant learned from.",
+    {
+        "list": (sources.list_sources, "ruma sources list"),
+        "show": (sources.show_source, "ruma sources show 1"),
+        "remove": (sources.remove_source, "ruma sources remove 1"),
+    },
+)
+_add(_USE, questions.search, 'ruma search "delivery on Sundays"')
+_add(_USE, questions.ask, 'ruma ask "Do you deliver on Sundays?"')
+_add(_USE, chatting.chat, "ruma chat")
+_add_group(
+    _SET_UP,
+    "tenant",
+    "Make, list, show, delete and recover tenants.",
+    {
+        "create": (tenants.create, "ruma tenant create acme"),
+        "list": (tenants.list_tenants, "ruma tenant list"),
+        "show": (tenants.show, "ruma tenant show acme"),
+        "delete": (tenants.delete, "ruma tenant delete acme"),
+        "recover": (tenants.recover, "ruma tenant recover acme"),
+    },
+)
+_add_group(
+    _SET_UP,
+    "agent",
+    "Show and set how a tenant's agent speaks and answers.",
+    {
+        "show": (agents.show, "ruma agent show"),
+        "set": (agents.change, 'ruma agent set --name "Crumb" --mode quote'),
+    },
+)
+_add_group(
+    _SET_UP,
+    "models",
+    "List, add, choose and remove language models.",
+    {
+        "list": (model_files.list_models, "ruma models list"),
+        "add": (model_files.add, "ruma models add ./qwen2.5-3b-instruct-q4_k_m.gguf"),
+        "use": (model_files.use, "ruma models use qwen2.5-3b-instruct-q4_k_m"),
+        "remove": (model_files.remove, "ruma models remove qwen2.5-3b-instruct-q4_k_m"),
+    },
+)
+_add(_CARE, serving.serve, "ruma serve")
+_add(_CARE, diagnosis.doctor, "ruma doctor")
+_add(_CARE, installation.config, "ruma config")
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows less than Unicode shows question marks instead of ending the command.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app(prog_name="ruma")

@@ -1,0 +1,213 @@
+"""`ruma ingest` and `ruma sources`: what a tenant learns from."""
+
+import sys
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantOption
+from ruma.cli.output import (
+    duration,
+    note,
+    plural,
+    print_json,
+    print_table,
+    print_text,
+    showing_progress,
+    size,
+)
+from ruma.cli.parts import Parts
+from ruma.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ruma.ingest.pipeline import Outcome
+
+STATUSES = ("added", "changed", "unchanged", "removed", "failed")
+KINDS = {
+    "text/markdown": "Markdown",
+    "text/plain": "text",
+    "text/html": "HTML",
+    "application/pdf": "PDF",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "Word",
+    "text/csv": "CSV",
+}
+SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="Its number, or its location.")]
+
+
+def ingest(
+    ctx: typer.Context,
+    locations: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders, or - for standard input.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call the text from standard input.")] = None,
+    remove_missing: Annotated[
+        bool, typer.Option("--remove-missing", help="Remove documents that are gone from their folder.")
+    ] = False,
+    reindex: Annotated[
+        bool, typer.Option("--reindex", help="Read everything again, also what has not changed.")
+    ] = False,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    key_source: KeySourceOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Read documents into a tenant's index.
+
+    What has not changed is skipped. Stopping half-way is safe: the same command goes on from there.
+    """
+    from ruma.ingest.pipeline import ingest_sources
+
+    started = time.monotonic()
+    # Before a tenant is made and a model prepared for it.
+    for location in locations:
+        if location != "-" and not Path(location).exists():
+            raise InputError(f"There is no file or folder {location}.")
+    with Parts(ctx, home=home, key_source=key_source) as parts:
+        opened = parts.tenant_or_first(tenant)
+        outcomes = ingest_sources(
+            locations,
+            opened,
+            parts.embedder,
+            parts.settings,
+            standard_input=sys.stdin.buffer.read() if "-" in locations else None,
+            text_name=name or "",
+            remove_missing=remove_missing,
+            reindex=reindex,
+        )
+        done = follow(outcomes)
+        seconds = time.monotonic() - started
+        if as_json:
+            print_json({"tenant": opened.name, "seconds": round(seconds, 2), "documents": [_data(one) for one in done]})
+        else:
+            print_summary(done, seconds)
+    if any(outcome.status == "failed" for outcome in done):
+        raise typer.Exit(1)
+
+
+def follow(outcomes: "Iterator[Outcome]") -> "list[Outcome]":
+    """Return the outcomes, having shown them as a bar; what is finished stays when Ctrl-C ends it."""
+    done: list[Outcome] = []
+    try:
+        with closing(outcomes), showing_progress() as show:  # type: ignore[type-var]
+            for outcome in outcomes:
+                done.append(outcome)
+                show(outcome.done, outcome.total, outcome.name)
+    except KeyboardInterrupt:
+        note("Stopped. What is finished is kept, and the same command goes on from there.")
+        raise
+    return done
+
+
+def print_summary(done: "list[Outcome]", seconds: float) -> None:
+    """Print a table of what was done, then why for each document that failed."""
+    if not done:
+        note("There is no document to read there.")
+        return
+    sources = dict.fromkeys(outcome.source for outcome in done)
+    counts: Counter[tuple[str, str]] = Counter((outcome.source, outcome.status) for outcome in done)
+    chunks: Counter[str] = Counter()
+    for outcome in done:
+        chunks[outcome.source] += outcome.chunks
+    shown = [status for status in STATUSES if status != "removed" or any(counts[one, status] for one in sources)]
+    print_table(
+        ["source", *shown, "chunks"],
+        [(source, *(counts[source, status] for status in shown), chunks[source]) for source in sources],
+    )
+    for outcome in done:
+        if outcome.status == "failed":
+            print_text(f"Failed: {outcome.name or outcome.source} {outcome.reason}")
+    note(f"{plural(len(done), 'document')} in {duration(seconds)}.", style="dim")
+
+
+def _data(outcome: "Outcome") -> dict[str, object]:
+    return {
+        "source": outcome.source,
+        "name": outcome.name,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "chunks": outcome.chunks,
+    }
+
+
+def list_sources(
+    ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None
+) -> None:
+    """List what a tenant has learned from."""
+    from ruma.tenant import sources
+
+    with Parts(ctx, home=home) as parts:
+        found = sources.list_sources(parts.tenant(tenant))
+        if as_json:
+            print_json(found)
+        elif found:
+            print_table(
+                ["number", "kind", "location", "documents", "chunks", "size", "added on"],
+                [
+                    (one.id, one.kind, one.location, one.documents, one.chunks, size(one.size_bytes), one.added_at[:10])
+                    for one in found
+                ],
+            )
+        else:
+            note("There is no source yet. Add one: ruma ingest FOLDER")
+
+
+def show_source(
+    ctx: typer.Context,
+    source: SourceArgument,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Show a source with its documents."""
+    from ruma.tenant.documents import list_documents
+    from ruma.tenant.sources import find_source
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        found = find_source(opened, source)
+        documents = list_documents(opened, found.id)
+        if as_json:
+            print_json({"source": found, "documents": documents})
+            return
+        print_table(
+            ["document", "title", "kind", "chunks", "size", "added on"],
+            [
+                (
+                    one.name,
+                    one.title,
+                    KINDS.get(one.media_type, one.media_type),
+                    one.chunks,
+                    size(one.size_bytes),
+                    one.added_at[:10],
+                )
+                for one in documents
+            ],
+        )
+        note(f"{found.kind} {found.location}: {plural(found.documents, 'document')}.", style="dim")
+
+
+def remove_source(
+    ctx: typer.Context,
+    source: SourceArgument,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Remove a source, its documents and all that was made of them."""
+    from ruma.tenant import sources
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        found = sources.find_source(opened, source)
+        removal = sources.remove_source(opened, found.id)
+        if as_json:
+            print_json(removal)
+            return
+        amount = f"{plural(removal.documents, 'document')}, {plural(removal.chunks, 'chunk')}"
+        print_text(f"Removed {found.location}: {amount}.")
+        if removal.is_pending:
+            note("Another process is still reading the old state: the next command takes it out of the file.")

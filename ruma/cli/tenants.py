@@ -1,0 +1,129 @@
+"""`ruma tenant`: make, list, show, delete and recover tenants."""
+
+from typing import Annotated
+
+import typer
+
+from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantArgument, YesOption
+from ruma.cli.output import ask_line, note, print_json, print_table, print_text, size
+from ruma.cli.parts import Parts, show_created
+from ruma.errors import InputError, NotFoundError
+
+
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and hyphens.")],
+    as_json: JsonOption = False,
+    key_source: KeySourceOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Make a tenant, and show its recovery key, once.
+
+    A tenant is an encrypted directory with a key of its own, which is kept elsewhere.
+    """
+    with Parts(ctx, home=home, key_source=key_source) as parts:
+        created = parts.home.create(name)
+        if as_json:
+            print_json(created)
+        else:
+            show_created(created, parts.settings)
+
+
+def list_tenants(ctx: typer.Context, as_json: JsonOption = False, home: HomeOption = None) -> None:
+    """List the tenants."""
+    with Parts(ctx, home=home) as parts:
+        tenants = parts.home.tenants()
+        if as_json:
+            print_json(tenants)
+        elif tenants:
+            print_table(
+                ["tenant", "size", "made on", "key kept in"],
+                [(one.name, size(one.size_bytes), one.created_at[:10], one.key_store) for one in tenants],
+            )
+        else:
+            note("There is no tenant yet. The first `ruma ingest FOLDER` makes one.")
+
+
+def show(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The tenant, if there are several.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Show what a tenant has, and where its key is kept."""
+    from ruma.tenant import index, sources
+    from ruma.tenant.agents import read_agent
+
+    with Parts(ctx, home=home) as parts:
+        tenant = parts.tenant(name)
+        info = next((one for one in parts.home.tenants() if one.name == tenant.name), None)
+        if info is None:
+            raise NotFoundError(f"The tenant {tenant.name} is not there any more.")
+        found = sources.list_sources(tenant)
+        data = {
+            "name": tenant.name,
+            "id": tenant.id,
+            "directory": tenant.folder,
+            "made_on": info.created_at,
+            "key_kept_in": info.key_store,
+            "size_bytes": info.size_bytes,
+            "sources": len(found),
+            "documents": sum(source.documents for source in found),
+            "chunks": index.count_chunks(tenant),
+            "agent": read_agent(tenant).name,
+        }
+        if as_json:
+            print_json(data)
+        else:
+            data["size_bytes"] = size(info.size_bytes)
+            print_table(["", ""], [(key.replace("_", " "), value) for key, value in data.items()])
+
+
+def delete(
+    ctx: typer.Context,
+    name: TenantArgument,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Delete a tenant for good, and print a receipt.
+
+    Destroys its key, removes its directory, and checks both.
+    """
+    with Parts(ctx, home=home) as parts:
+        info = next((one for one in parts.home.tenants() if one.name == name), None)
+        if not yes and info is not None:
+            _ask_for_name(name, size(info.size_bytes))
+        receipt = parts.home.delete(name)
+        if as_json:
+            print_json(receipt)
+            return
+        print_text(f"Deleted the tenant {receipt.name} ({receipt.id}) on {receipt.deleted_at}.")
+        print_text(f"Key destroyed: {_word(receipt.key_destroyed)}")
+        removed = f"{receipt.files} files, {size(receipt.size_bytes)}"
+        print_text(f"Directory removed: {_word(receipt.directory_removed)} ({removed})")
+        print_text("Not covered:")
+        for line in receipt.not_covered:
+            print_text(f"- {line}", indent=2)
+
+
+def recover(
+    ctx: typer.Context, name: TenantArgument, key_source: KeySourceOption = None, home: HomeOption = None
+) -> None:
+    """Give a tenant its lost key back.
+
+    Reads the recovery key from the terminal or from standard input, so that it stands in no command line.
+    """
+    with Parts(ctx, home=home, key_source=key_source) as parts:
+        label = parts.home.recover(name, ask_line(f"Recovery key of {name}"))
+        note(f"The tenant {name} has its key again. It is kept in: {label}.")
+
+
+def _ask_for_name(name: str, amount: str) -> None:
+    note(f"This deletes everything of the tenant {name} ({amount}) and destroys its key. It cannot be undone.")
+    if ask_line("Type its name to go on, or run it with --yes") != name:
+        raise InputError("That is another name. Nothing was deleted.")
+
+
+def _word(is_done: bool) -> str:
+    return "yes" if is_done else "NO"

@@ -1,0 +1,50 @@
+import json
+import re
+import signal
+import subprocess
+import urllib.request
+
+import pytest
+
+from ruma.config import load_settings
+from tests.harness.process import RUMA, environ_of
+from tests.running import run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_says_where_it_answers_and_ends_when_told(number: signal.Signals) -> None:
+    """Three lines on standard error name the page; it answers there; Ctrl-C and SIGTERM end it with 0."""
+    run("tenant", "create", "acme")
+    command = subprocess.Popen(
+        [*RUMA, "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ_of(load_settings().home),
+    )
+    assert command.stderr is not None
+    banner = [command.stderr.readline() for _ in range(3)]
+    address = re.search(r"http://127\.0\.0\.1:\d+", banner[0])
+    assert address, banner
+    with urllib.request.urlopen(f"{address[0]}/health", timeout=10) as response:
+        assert json.load(response)["ok"]
+    assert f"{address[0]}/t/acme/" in banner[0]
+
+    command.send_signal(number)
+    printed, complained = command.communicate(timeout=20)
+
+    assert (command.returncode, printed, complained) == (0, "", "")
+
+
+def test_an_address_that_others_can_reach_is_refused() -> None:
+    """There are no accounts yet, so the server answers on loopback addresses alone."""
+    result = run("serve", "--host", "0.0.0.0")
+
+    assert result.exit_code == 1
+    assert "0.0.0.0" in result.stderr
+
+
+def test_a_port_that_is_no_number_is_a_usage_error() -> None:
+    """The command line is checked before anything is opened."""
+    assert run("serve", "--port", "many").exit_code == 2
+    assert run("serve", "--port", "70000").exit_code == 1
