@@ -3,6 +3,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,7 +189,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program() -> None:
         nonlocal shown
         assert terminal.stdout is not None
         while text.encode() not in shown:
-            ready, _, _ = select.select([terminal.stdout], [], [], 20)
+            ready, _, _ = select.select([terminal.stdout], [], [], 10)
             piece = os.read(terminal.stdout.fileno(), 4096) if ready else b""
             if not piece:
                 terminal.kill()
@@ -211,6 +212,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program() -> None:
             (b"/help\n", "leave\r\n> "),
             (b"\x04", ""),
         ]:
+            time.sleep(0.3)  # readline shows its prompt a moment before it listens for signals
             os.write(terminal.stdin.fileno(), typed)
             wait_for(answer)
         try:

@@ -72,6 +72,19 @@ def test_tables_are_put_into_words() -> None:
     ]
 
 
+def test_questions_stand_above_their_answers() -> None:
+    """A question in bold letters is a heading, one in a definition list goes before its answer."""
+    document = read(
+        "<body><p><b>Do you deliver?</b></p><p>Daily.</p><dl><dt>Is it free?<dd>From £20.</dl></body>", "a.html"
+    )
+
+    assert blocks_of(document) == [
+        ("heading", "Do you deliver?"),
+        ("paragraph", "Daily."),
+        ("list item", "Is it free? From £20."),
+    ]
+
+
 def test_definitions_and_lists_are_items() -> None:
     """A term stands with its definition; numbers of a list go on where they begin."""
     document = read("<body><dl><dt>Rye<dd>A dark loaf</dl><ol start=3><li>Three<li>Four</ol></body>", "a.html")

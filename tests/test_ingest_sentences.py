@@ -69,6 +69,15 @@ def test_kept_line_breaks_part_sentences() -> None:
     assert split("if x:\n    y = 1\n\nz()", kind="code") == ["if x:", "y = 1", "z()"]
 
 
+def test_a_question_is_not_quoted_instead_of_its_answer() -> None:
+    """A paragraph that only asks stands above the next; without a next one it is text like any other."""
+    text = "Do you deliver? Daily."
+    question, answer = Block(0, 15, "paragraph"), Block(16, 22, "paragraph")
+
+    assert find_sentences(text, [question, answer], "en") == [(16, 22)]
+    assert find_sentences(text, [question], "en") == [(0, 15)]
+
+
 def test_headings_are_never_quoted() -> None:
     """A heading says what is below it, and nothing by itself."""
     assert split("Opening hours", kind="heading") == []

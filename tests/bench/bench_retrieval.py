@@ -78,8 +78,12 @@ def _compare_follow_ups(questions: Sequence[Question], tenant: Tenant, embedder:
         pairs.append((bool(understood.earlier), *(ndcg(order, question.relevant) for order in orders)))
     joined = np.array([pair[1:] for pair in pairs if pair[0]])
     alone, understood_all = np.array([pair[1:] for pair in pairs]).mean(axis=0)
-    print(f"{'':14} later questions: alone {alone:.4f}, understood {understood_all:.4f}; of {len(pairs)}, {len(joined)}")
-    print(f"{'':14} were read with an earlier one: alone {joined[:, 0].mean():.4f}, understood {joined[:, 1].mean():.4f}")
+    print(
+        f"{'':14} later questions: alone {alone:.4f}, understood {understood_all:.4f}; of {len(pairs)}, {len(joined)}"
+    )
+    print(
+        f"{'':14} were read with an earlier one: alone {joined[:, 0].mean():.4f}, understood {joined[:, 1].mean():.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ _BLOCKS = {
     "pre", "section", "summary", "table", "ul", "hr", "menu", "legend", "search", "optgroup",
 }  # fmt: skip
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_FOLDED_LEVEL = 7
+_QUESTION_LEVEL, _FOLDED_LEVEL = 7, 8
+_LONGEST_QUESTION = 150
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
 _HIDDEN_CLASS = re.compile(r"(?:^|[\s_-])(?:sr-only|visually-?hidden|screen-reader-text|headerlink|hash-link)\b")
 _PERMALINKS = {"#", "¶", "§", "🔗", "\u200b", ""}
@@ -150,6 +151,9 @@ class _Walker:
             self._preformatted(element)
         elif tag in _BLOCKS:
             self._flush()
+            if tag == "p" and (question := _bold_question(element)):
+                self._builder.heading(_QUESTION_LEVEL, question)
+                return
             self._children(element)
             self._flush()
         elif any(found.tag in _BLOCKS or found.tag in _HEADINGS for found in element.iterdescendants()):
@@ -223,7 +227,7 @@ class _Walker:
                 term = ""
             else:
                 text = inline_text(child)
-                self._builder.item(f"{term.rstrip(':')}: {text}" if term else text)
+                self._builder.item(_defined(term, text))
                 term = ""
         self._pending_term(term)
 
@@ -258,6 +262,15 @@ class _Walker:
                 self._flush()
 
 
+def _bold_question(element: "HtmlElement") -> str:
+    """Return the text of a paragraph that is a question in bold letters and nothing else: a heading in disguise."""
+    if len(element) != 1 or element[0].tag not in ("strong", "b") or (element.text or "").strip():
+        return ""
+    text = inline_text(element)
+    is_question = text.endswith("?") and len(text) <= _LONGEST_QUESTION
+    return text if is_question and not (element[0].tail or "").strip() else ""
+
+
 def _is_layout(element: "HtmlElement", rows: "list[HtmlElement]") -> bool:
     """Tell whether a table only places things on the page."""
     if element.get("role") == "presentation" or max((len(row) for row in rows), default=0) < 2:
@@ -268,6 +281,12 @@ def _is_layout(element: "HtmlElement", rows: "list[HtmlElement]") -> bool:
 def _names_columns(rows: "list[HtmlElement]") -> bool:
     cells = [cell for cell in rows[0] if cell.tag in ("td", "th")]
     return len(rows) > 1 and len(cells) > 1 and all(cell.tag == "th" for cell in cells)
+
+
+def _defined(term: str, text: str) -> str:
+    if not term:
+        return text
+    return f"{term} {text}" if term.endswith("?") else f"{term.rstrip(':')}: {text}"
 
 
 def _cells(row: "HtmlElement") -> list[str]:
