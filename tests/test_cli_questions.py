@@ -210,7 +210,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program() -> None:
             (b"\x03", "(stopped; this answer is not kept)\r\n\r\n> "),
             (b"\x03", "Ctrl-D leaves.\r\n> "),
             (b"/help\n", "leave\r\n> "),
-            (b"\x04", ""),
+            (b"\x04", "\r\n"),
         ]:
             time.sleep(0.3)  # readline shows its prompt a moment before it listens for signals
             os.write(terminal.stdin.fileno(), typed)

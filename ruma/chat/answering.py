@@ -35,6 +35,9 @@ WRITTEN_FROM, WRITTEN_MARGIN = 6, 0.6
 """Sentences that a model writes from at most, and how far below the best they may be. A prompt of six sentences
 is read in a fifth of the time of one of three whole passages."""
 
+CAUTION = "Please check this with the documents below: not all of it is said there in these words."
+"""Follows a written answer of which a sentence or a number is not in the evidence."""
+
 MAX_TOKENS = 300
 """Tokens that a written answer has at most; it is told to be three sentences long."""
 
@@ -53,7 +56,7 @@ class Answer:
     is_declined: bool
     seconds: dict[str, float]
     """How long each step took."""
-    tokens: Iterator[str] = field(default_factory=lambda: iter(()))
+    tokens: Tokens = field(init=False)
     """The text, piece by piece; closing it stops the model, and then nothing is stored."""
     text: str = ""
     """The whole text, once the tokens have ended."""
@@ -159,7 +162,7 @@ def _begin(reply: Answer, agent: Agent, generator: Generator | None, tenant: Ten
     if reply.is_declined:
         return (text for text in [agent.decline])
     if reply.mode == "write" and generator is not None:
-        return generator.generate(_fit(reply, agent, generator), tenant=tenant.name, max_tokens=MAX_TOKENS)
+        return generator.generate(_fit(reply, agent, generator), tenant=tenant.id, max_tokens=MAX_TOKENS)
     # One paragraph a quote, on one line: what a paragraph's line breaks meant is lost out of its place.
     quotes = [f"{' '.join(one.quote.split())} [{one.number}]" for one in reply.citations]
     return (f"\n\n{quote}" if place else quote for place, quote in enumerate(quotes))
@@ -199,6 +202,9 @@ def _complete(
         reply.seconds["write"] = time.perf_counter() - started
     reply.text = "".join(given).strip()
     _check(reply, agent, is_written=is_written)
+    if any(not sentence.is_supported for sentence in reply.checked):
+        reply.text += f"\n\n{CAUTION}"
+        yield f"\n\n{CAUTION}"
     if conversation_id is not None:
         _keep(reply, tenant, conversation_id)
 

@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 _NO_MARKS = np.zeros((0, 0), np.bool_)
 
 MAX_QUESTION = 8_000
-"""Characters of a question that are read; the rest changes no result and would cost seconds to embed."""
+"""Characters that a question may have. A longer one is refused rather than read in part."""
 
 CANDIDATES = 40
 """Chunks taken from each of the two lists. Twice as many find no more on the test sets."""
@@ -88,7 +88,7 @@ def search(question: str, tenant: Tenant, embedder: Embedder, *, limit: int = 5)
     """Return the passages nearest to a question, best first.
 
     Raises:
-        InputError: The question is empty.
+        InputError: The question is empty or too long.
         NotReadyError: There are no documents yet, or another model made their vectors.
     """
     return list(find(question, tenant, embedder).passages[:limit])
@@ -98,12 +98,16 @@ def find(question: str, tenant: Tenant, embedder: Embedder) -> Findings:
     """Return the best passages for a question with everything that choosing sentences needs.
 
     Raises:
-        InputError: The question is empty.
+        InputError: The question is empty or too long.
         NotReadyError: There are no documents yet, or another model made their vectors.
     """
-    question = question[:MAX_QUESTION]
     if not question.strip():
         raise InputError("The question is empty.")
+    if len(question) > MAX_QUESTION:
+        raise InputError(
+            f"The question has {len(question):,} characters; {MAX_QUESTION:,} are the most.",
+            hint="Ask a shorter one. A long text is added to the documents with: ruma ingest FILE",
+        )
     check_embedder(tenant, embedder.id)
     words = content_words(question)
     vector = embedder.embed_question(question)

@@ -147,4 +147,4 @@ def _text(text: str, citations: Sequence[StoredCitation]) -> str:
     if text:
         return text
     quoted = ((citation.number, " ".join(citation.quote.split())) for citation in citations if citation.quote)
-    return "\n".join(f"{quote} [{number}]" for number, quote in quoted)
+    return "\n\n".join(f"{quote} [{number}]" for number, quote in quoted)
