@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from ruma.config import Settings, load_settings
 from ruma.models.embedder import Embedder, compile_embedder, open_embedder
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
+
+# A shell that runs the tests in the background has Ctrl-C ignored, and commands would inherit that from us.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

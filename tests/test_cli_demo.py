@@ -99,8 +99,11 @@ def test_the_demo_reaches_for_no_address(tmp_path: Path, monkeypatch: pytest.Mon
     assert list((tmp_path / "user").iterdir()) == []
 
 
-def test_a_demo_without_a_model_quotes(temporary: Path) -> None:
-    """Whatever models there are, the demo ends with the commands to go on with, and leaves nothing."""
+def test_the_demo_takes_nothing_from_this_machines_settings(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever key source and model the settings name, the demo keeps to its own home, and leaves nothing."""
+    monkeypatch.setenv("RUMA_KEY_SOURCE", "keyring")
+    monkeypatch.setenv("RUMA_MODEL", "one that is not there")
+
     result = run("demo", generator=EchoGenerator())
 
     assert result.exit_code == 0

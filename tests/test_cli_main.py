@@ -164,6 +164,8 @@ def complete(line: str) -> list[str]:
     words = line.split(" ")
     environ = {"_RUMA_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     result = CliRunner().invoke(app, [], prog_name="ruma", env=environ)
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert result.stderr == ""
     return result.stdout.split()
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from ruma import errors
 from ruma.cli.main import app
+from ruma.cli.parts import Openers
 from ruma.config import Settings
+from ruma.models.embedder import Embedder
 from ruma.server.failures import STATUS
 
 ROOT = Path(__file__).parents[1]
@@ -145,6 +148,21 @@ def test_the_readme_sets_everything_up_in_two_commands() -> None:
     assert "tests/run" in lines
     assert (ROOT / "tests" / "run").stat().st_mode & 0o111
     assert "exec tests/run" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_transcript_in_the_readme_is_what_ruma_says(embedder: Embedder) -> None:
+    """The README's questions, asked of the example documents, get the README's answers; times and places may differ."""
+    transcript = (ROOT / "README.md").read_text(encoding="utf-8").split("```console\n")[1].split("```")[0]
+    openers = Openers(embedder=lambda _: embedder)
+    runner = CliRunner()
+    runner.invoke(app, ["ingest", str(ROOT / "examples" / "bakery")], obj=openers)
+
+    for step in transcript.split("$ ruma ")[2:]:
+        command, _, shown = step.partition("\n")
+        result = runner.invoke(app, shlex.split(command), obj=openers)
+
+        answer = re.sub(r" *(search|whole answer) .*\n*$", "", shown.strip())
+        assert result.stdout.split() == answer.split()
 
 
 def test_the_changelog_knows_the_version() -> None:

@@ -110,6 +110,19 @@ def test_two_originals_that_changed_places_are_noticed(tenant: Tenant, settings:
         assert len(examine(opened).damaged) == 2
 
 
+def test_an_original_of_another_content_is_noticed(tenant: Tenant, settings: Settings) -> None:
+    """An original that opens but is not the file that was read is told."""
+    fill(tenant, 2)
+    with Home(settings).open("acme") as opened:
+        with opened.writing() as db:
+            db.execute("update document set content_hash = 'of another file' where name = '1.md'")
+
+        health = examine(opened)
+
+    assert health.damaged == ("1.md",)
+    assert any("its original is another file" in problem for problem in health.problems)
+
+
 def test_a_file_that_belongs_to_nothing_is_counted(tenant: Tenant, settings: Settings) -> None:
     """What lies in the folder of originals and is no document's is told."""
     fill(tenant, 2)

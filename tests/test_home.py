@@ -1,6 +1,7 @@
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,21 @@ def test_the_recovery_key_brings_a_tenant_back(settings: Settings) -> None:
     assert label == "sealed files (machine)"
     with home.open("acme") as tenant:
         assert [source.location for source in list_sources(tenant)] == ["note"]
+
+
+def test_recovering_into_another_key_source_leaves_no_key_behind(settings: Settings, tmp_path: Path) -> None:
+    """After a recovery under another key source the key is there alone, so that a deletion destroys all of it."""
+    made = Home(settings).create("acme")
+    master = tmp_path / "master"
+    master.write_bytes(os.urandom(32))
+    master.chmod(0o600)
+    moved = replace(settings, key_source="file", key_file=str(master))
+
+    assert Home(moved).recover("acme", made.recovery_key) == "sealed files (file)"
+
+    Home(moved).open("acme").close()
+    Home(moved).delete("acme")
+    assert not [path for path in settings.keys_folder.iterdir() if made.id in path.name]
 
 
 def test_another_tenants_recovery_key_is_refused(settings: Settings) -> None:

@@ -11,8 +11,8 @@ SUPPORTED = 0.6
 """The share of a sentence's words that the evidence must hold. Written answers join and reorder, and say "is open"
 for "opens"; a sentence that shares less than this with its passage says something else."""
 
-MARK = re.compile(r"[ \t]*\[\s*(\d+(?:\s*[,;]\s*\d+)*)\s*\]")
-"""The mark of a citation with the space before it: [1], [1, 2]."""
+MARK = re.compile(r"[ \t]*\[(?=[^\]]{1,30}\])\s*(\d+(?:\s*[,;]\s*\d+)*)\s*\]")
+"""The mark of a citation with the space before it: [1], [1, 2]. What is longer is no mark."""
 
 _UNFINISHED = re.compile(r"[ \t]*(?:\[[\d\s,;]{0,30})?$")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…。！？]+[\"'”»)]*(?:\s*\[\d+\])*(?=\s|$)|(?=\n)|$)")  # noqa: RUF001

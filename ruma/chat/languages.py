@@ -31,7 +31,7 @@ class Language:
 
 def _language(stop: str, courtesies: str, openings: str, pronouns: str, questions: str, numbers: str) -> Language:
     def phrases(text: str) -> tuple[str, ...]:
-        return tuple(phrase.strip() for phrase in text.split(","))
+        return tuple(" ".join(phrase.split()) for phrase in text.split(","))
 
     return Language(
         frozenset(stop.split()) | frozenset(courtesies.split()),
@@ -74,7 +74,7 @@ LANGUAGES: dict[str, Language] = {
         pronouns="ihn ihm davon dafur damit dazu daran darin dort denen",
         questions="""was wer wen wem wessen wann wo wohin woher warum wieso weshalb wie wieviel welche welcher welches
             welchen kann konnen muss mussen darf durfen ist sind war waren hat haben wird werden gibt""",
-        numbers="""wie viel, wie viele, wieviel, wieviele, wie lange, wie alt, wie weit, wie gross, wie hoch, wie oft,
+        numbers="""wie viel, wie viele, wieviel, wieviele, wie lange, wie alt, wie weit, wie groß, wie hoch, wie oft,
             wann, um wie viel uhr, welches jahr, in welchem jahr, welches datum, seit wann, bis wann, ab wann""",
     ),
     "fr": _language(

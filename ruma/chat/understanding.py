@@ -17,6 +17,9 @@ and more a question alone found as much or more in the customer-service dialogue
 SHORT = 2
 """Up to so many words nothing stands alone: "On Sundays?", "How much?", "Which one?"."""
 
+LONGEST_BASE = 1_000
+"""Characters of the question before that a follow-up takes along: together they must stay a question."""
+
 EARLIER = 6
 """Earlier questions that are looked back over."""
 
@@ -55,7 +58,7 @@ def understand(question: str, earlier: Sequence[str]) -> Understood:
     if not asked or not leans_back(question, language):
         return Understood(question, "")
     base = next((one for one in reversed(asked) if not leans_back(one, language)), asked[0])
-    return Understood(question, _as_sentence(base))
+    return Understood(question, _as_sentence(base[:LONGEST_BASE]))
 
 
 def leans_back(question: str, language: Language) -> bool:

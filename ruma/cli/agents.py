@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, TenantOption
-from ruma.cli.output import print_json, print_table
+from ruma.cli.output import print_json, print_pairs
 from ruma.cli.parts import Parts
 from ruma.errors import InputError
 
@@ -71,4 +71,4 @@ def _print(agent: "Agent", as_json: bool) -> None:
         print_json(agent)
         return
     values = {**asdict(agent), "questions": " / ".join(agent.questions)}
-    print_table(["setting", "value"], values.items())
+    print_pairs(values)

@@ -13,7 +13,7 @@ import typer
 
 from ruma import __version__
 from ruma.cli.options import HomeOption, JsonOption
-from ruma.cli.output import note, plural, print_json, print_text, showing_steps, size
+from ruma.cli.output import note, plural, print_json, print_row, showing_steps, size
 from ruma.cli.parts import Parts
 from ruma.errors import RumaError
 
@@ -36,7 +36,7 @@ LEAST_SQLITE = "3.53.2"
 LEAST_FREE = 1_000_000_000
 
 Status = Literal["well", "absent", "notice", "problem"]
-_MARKS = {"well": "ok     ", "absent": "-      ", "notice": "notice ", "problem": "PROBLEM"}
+_MARKS = {"well": "ok", "absent": "-", "notice": "notice", "problem": "PROBLEM"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _check_disk(parts: Parts) -> Iterator[Finding]:
     if free < LEAST_FREE:
         yield Finding("disk", "problem", f"Only {size(free)} are free.", "Free some space, or move the home.")
     else:
-        yield Finding("disk", "well", f"{size(free)} are free")
+        yield Finding("disk", "well", f"{size(free)} free")
 
 
 def _check_keys(parts: Parts) -> Iterator[Finding]:
@@ -224,4 +224,4 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _print(finding: Finding) -> None:
     style = {"absent": "dim", "problem": "bold red"}.get(finding.status, "")
     hint = f" → {finding.hint}" if finding.hint else ""
-    print_text(f"{_MARKS[finding.status]}  {finding.subject}: {finding.text}{hint}", style=style)
+    print_row(_MARKS[finding.status], finding.subject, finding.text + hint, widths=(7, 22), style=style)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, KeySourceOption
-from ruma.cli.output import note, print_json, print_table
+from ruma.cli.output import note, print_json, print_pairs, print_table, print_text
 from ruma.cli.parts import FIRST_TENANT, Parts, show_created
 from ruma.config import explain_settings
 
@@ -56,8 +56,8 @@ def config(ctx: typer.Context, as_json: JsonOption = False, home: HomeOption = N
             print_json({"settings": settings, "paths": paths})
             return
         print_table(["setting", "value", "from"], [list(one.values()) for one in settings])
-        print_table(["", ""], [])
-        print_table(["path", ""], paths.items())
+        print_text()
+        print_pairs(paths)
 
 
 def _shown(name: str, value: str) -> str:

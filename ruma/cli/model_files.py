@@ -96,9 +96,9 @@ def _row(model: "Model", in_use: str) -> list[object]:
         "yes" if model.name == in_use else "",
         size(model.size_bytes),
         model.licence,
-        model.origin,
-        "not measured" if model.tokens_per_second is None else f"{model.tokens_per_second:.0f}",
-        "not checked" if model.grounding is None else f"{model.grounding:.0%}",
+        "package" if model.origin == "installed package" else model.origin,
+        "-" if model.tokens_per_second is None else f"{model.tokens_per_second:.0f}",
+        "-" if model.grounding is None else f"{model.grounding:.0%}",
         model.is_grounded,
     ]
 

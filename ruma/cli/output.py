@@ -69,7 +69,33 @@ def note(text: str = "", *, style: str = "", indent: int = 0) -> None:
     _print(_console(is_error=True), text, style, indent)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, is_data: bool = True) -> None:
+def print_pairs(pairs: Mapping[str, object]) -> None:
+    """Print names with their values, a line each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        table.add_row(Text(one_line(name.replace("_", " ")), style="bold"), Text(_cell(value)))
+    _console(is_error=False).print(table)
+
+
+def print_row(*cells: str, widths: Sequence[int], style: str = "") -> None:
+    """Print one row of a table that comes row by row; the last cell is as wide as there is room."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for width in widths:
+        table.add_column(min_width=width, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(*(Text(one_line(cell), style=style) for cell in cells))
+    _console(is_error=False).print(table)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under headings; numbers are put to the right."""
     from rich.table import Table
     from rich.text import Text
@@ -81,7 +107,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, is_
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(_cell(value)) for value in row))
-    _console(is_error=not is_data).print(table)
+    _console(is_error=False).print(table)
 
 
 def show_box(title: str, lines: Sequence[str]) -> None:

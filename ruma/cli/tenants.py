@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantArgument, YesOption
-from ruma.cli.output import ask_line, note, print_json, print_table, print_text, size
+from ruma.cli.output import ask_line, note, print_json, print_pairs, print_table, print_text, size
 from ruma.cli.parts import Parts, show_created
 from ruma.errors import InputError, NotFoundError
 
@@ -75,8 +75,8 @@ def show(
         if as_json:
             print_json(data)
         else:
-            data["size_bytes"] = size(info.size_bytes)
-            print_table(["", ""], [(key.replace("_", " "), value) for key, value in data.items()])
+            del data["size_bytes"]
+            print_pairs({**data, "size": size(info.size_bytes)})
 
 
 def delete(

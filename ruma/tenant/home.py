@@ -28,6 +28,7 @@ from ruma.tenant.documents import finish_interrupted
 from ruma.tenant.keys import Key, choose_key_store, key_store_of
 from ruma.tenant.names import check_name
 from ruma.tenant.schema import FORMAT
+from ruma.tenant.sealed_keys import SealedKeys
 from ruma.tenant.tenant import Tenant
 
 MANIFEST = "tenant.toml"
@@ -182,6 +183,11 @@ class Home:
         with self._locked():
             label = self._keep_again(manifest, key)
             _write_manifest(folder, name, manifest["tenant_id"], key, label, manifest["created_at"])
+            old = key_store_of(self.settings, manifest["key_store"])
+            # Sealed files of every origin are one file a tenant, which was replaced.
+            if label != old.label and not (isinstance(old, SealedKeys) and label.startswith("sealed")):
+                with suppress(KeyStoreError):  # the old place may be gone, which is why the key was recovered
+                    old.destroy(manifest["tenant_id"])
         return label
 
     def delete(self, name: str) -> DeletionReceipt:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ruma.chat.searching import find
 from ruma.chat.understanding import understand
@@ -60,7 +61,7 @@ def _score(question: Question, tenant: Tenant, embedder: Embedder) -> tuple[floa
     )
 
 
-def _show(name: str, half: str, scores: np.ndarray) -> float:
+def _show(name: str, half: str, scores: NDArray[np.float64]) -> float:
     words, vectors, fused = scores.mean(axis=0)
     gain = float(fused - max(words, vectors))
     print(f"{name:14} {half:9} {len(scores):9} {words:7.4f}  {vectors:7.4f} {fused:7.4f} {gain:+7.4f}", flush=True)

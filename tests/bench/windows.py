@@ -14,6 +14,7 @@ from ruma.tenant.tenant import Tenant
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SETS = ("squad2-dev", "clapnq-dev", "doc2dial-val", "cisi", "stackfaq")
 WORDS, STRIDE, CHUNKS_A_DOCUMENT = 30, 10, 50
+LONGEST = 240
 
 
 def fill(tenant: Tenant, embedder: Embedder, count: int) -> None:
@@ -50,4 +51,6 @@ def _windows() -> Iterator[tuple[str, str]]:
                 entry = json.loads(line)
                 words = entry["text"].split()[offset:]
                 for at in range(0, max(1, len(words) - WORDS), STRIDE):
-                    yield entry["title"], " ".join(words[at : at + WORDS])
+                    text = " ".join(words[at : at + WORDS])
+                    if len(text) <= LONGEST:  # a few are tables of numbers, a token a digit
+                        yield entry["title"], text

@@ -1,0 +1,70 @@
+import pytest
+
+from ruma.chat.languages import LANGUAGES, guess_language
+from ruma.chat.words import MAX_TERMS, content_words, fold, group_by_stem, is_question, mark_stems, split_words
+
+
+def test_words_are_folded_as_the_full_text_index_folds_them() -> None:
+    """Small letters without accents, parted at everything that is no letter and no digit."""
+    assert split_words("Crème_brûlée: 4,50 €, Größe-XL") == ["creme", "brulee", "4", "50", "große", "xl"]
+    assert fold("ÉCLAIR") == "eclair"
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("What does the delivery cost?", ["delivery", "cost"]),
+        ("Was kostet die Lieferung am Sonntag?", ["kostet", "lieferung", "sonntag"]),
+        ("Die at the bakery", ["die", "bakery"]),
+        ("¿Cuánto cuesta la entrega?", ["cuesta", "entrega"]),
+        ("Combien coûte la livraison ?", ["coute", "livraison"]),
+    ],
+)
+def test_stop_words_are_those_of_the_question_s_language(question: str, words: list[str]) -> None:
+    """A word that is empty in one language may be the subject in another."""
+    assert content_words(question) == words
+
+
+def test_a_question_of_stop_words_alone_is_searched_by_them() -> None:
+    """Nothing to search for would find nothing, whatever the documents say."""
+    assert content_words("Who are you?") == ["who", "are", "you"]
+
+
+def test_a_very_long_question_is_searched_by_its_first_words() -> None:
+    """The number of words that reach the index is bounded, and each is there once."""
+    words = content_words(" ".join(f"thing{number} thing{number}" for number in range(5000)))
+
+    assert words == [f"thing{number}" for number in range(MAX_TERMS)]
+
+
+def test_words_of_one_stem_are_one() -> None:
+    """Weights are given to stems, so that "price" and "prices" do not count twice."""
+    assert group_by_stem(["price", "delivery", "prices"]) == {"price": "price", "deliveri": "delivery"}
+
+
+def test_stems_are_marked_in_other_forms_of_a_word() -> None:
+    """A text holds a stem in whatever form, and not in a word that merely begins alike."""
+    marks = mark_stems(["We delivered PRICES.", "A priceless deli."], ["deliv", "price"])
+
+    assert marks.tolist() == [[True, True], [False, False]]
+
+
+@pytest.mark.parametrize(("text", "asks"), [("Open on Sundays?", True), ('He asked: "Why?"', True), ("Yes.", False)])
+def test_a_question_is_known_by_its_end(text: str, asks: bool) -> None:
+    """Quotes and brackets after the mark do not hide it."""
+    assert is_question(text) is asks
+
+
+def test_english_is_guessed_where_nothing_speaks_for_another_language() -> None:
+    """One ambiguous word, or none, changes nothing for the language that the embedder knows best."""
+    assert guess_language(["in"]) is LANGUAGES["en"]
+    assert guess_language([]) is LANGUAGES["en"]
+    assert guess_language(["und", "am", "sonntag"]) is LANGUAGES["de"]
+
+
+def test_the_words_of_the_languages_are_folded() -> None:
+    """An entry with an accent or a capital would never be met."""
+    for language in LANGUAGES.values():
+        single = language.stop_words | language.pronouns | language.question_words | language.courtesies
+        for entry in (*single, *language.openings, *language.number_questions):
+            assert " ".join(split_words(entry)) == entry
