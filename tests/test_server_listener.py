@@ -70,6 +70,15 @@ def test_this_machines_addresses_are_taken(host: str) -> None:
         assert listening.getsockname()[1] > 0
 
 
+def test_responses_are_sent_without_delay() -> None:
+    """A connection is known to be TCP, so that asyncio sends every piece of a response at once."""
+    with closing(open_socket("127.0.0.1", 0)) as listening, closing(socket.create_connection(listening.getsockname())):
+        accepted, _ = listening.accept()
+
+        with closing(accepted):
+            assert accepted.proto == socket.IPPROTO_TCP
+
+
 def test_a_port_in_use_is_named() -> None:
     """Another program on the port is an error with the port and another one to choose."""
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
