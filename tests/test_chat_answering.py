@@ -190,6 +190,13 @@ def test_a_text_that_cites_nothing_still_shows_what_it_was_written_from(shop: Te
     assert reply.cited == reply.citations != ()
 
 
+def test_a_model_that_writes_nothing_is_quoted_for(shop: Tenant) -> None:
+    """Where the model ends at once, the best sentence stands in for its text."""
+    reply = ask(shop, "When is the shop open on Sundays?", generator=saying(""), mode="write")
+
+    assert reply.text == f"{HOURS} [1]"
+
+
 def test_a_model_may_decline(shop: Tenant) -> None:
     """It read the evidence and found no answer in it; then nothing is cited."""
     reply = ask(shop, HOURS, mode="write", generator=saying(f"{DECLINED} [1]"))

@@ -164,8 +164,12 @@ def _begin(reply: Answer, agent: Agent, generator: Generator | None, tenant: Ten
     if reply.mode == "write" and generator is not None:
         return generator.generate(_fit(reply, agent, generator), tenant=tenant.id, max_tokens=MAX_TOKENS)
     # One paragraph a quote, on one line: what a paragraph's line breaks meant is lost out of its place.
-    quotes = [f"{' '.join(one.quote.split())} [{one.number}]" for one in reply.citations]
+    quotes = [_quote(one) for one in reply.citations]
     return (f"\n\n{quote}" if place else quote for place, quote in enumerate(quotes))
+
+
+def _quote(citation: Citation) -> str:
+    return f"{' '.join(citation.quote.split())} [{citation.number}]"
 
 
 def _fit(reply: Answer, agent: Agent, generator: Generator) -> list[Turn]:
@@ -198,6 +202,8 @@ def _complete(
             yield given[-1]
     if is_written:
         given.append(marks.end())
+        if not "".join(given).strip():  # a model may end at once; the reader still gets an answer
+            given.append(_quote(reply.citations[0]))
         yield given[-1]
         reply.seconds["write"] = time.perf_counter() - started
     reply.text = "".join(given).strip()
