@@ -24,7 +24,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environ = {**os.environ, "RUMA_HOME": folder, "RUMA_KEY_SOURCE": "machine"}
         Path(folder, "models").symlink_to(compiled)
-        subprocess.run([*RUMA, "ingest", str(EXAMPLES)], env=environ, check=True, capture_output=True)
+        # What it says goes to the terminal, so that a failure explains itself.
+        subprocess.run([*RUMA, "ingest", str(EXAMPLES)], env=environ, check=True)
         python = _time([sys.executable, "-c", ""], environ)
         print(f"python -c ''   {python:.3f} s")
         for words in (["--help"], ["ask", "--mode", "quote", "What are the opening hours?"]):
