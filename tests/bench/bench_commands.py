@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ruma.config import load_settings
+from ruma.models.embedder import open_embedder
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "bakery"
 RUMA = [sys.executable, "-m", "ruma"]
@@ -20,7 +21,9 @@ RUMA = [sys.executable, "-m", "ruma"]
 
 def main() -> None:
     """Time `--help` and `ask`, each in processes of their own, with the embedder compiled before."""
-    compiled = load_settings().models_folder
+    settings = load_settings()
+    open_embedder(settings)
+    compiled = settings.models_folder
     with tempfile.TemporaryDirectory() as folder:
         environ = {**os.environ, "RUMA_HOME": folder, "RUMA_KEY_SOURCE": "machine"}
         Path(folder, "models").symlink_to(compiled)
