@@ -4,6 +4,10 @@ RumaError
 ├── InputError             the request cannot be understood, or the file cannot be read
 ├── NotFoundError          no tenant, document or conversation of that name
 ├── NotReadyError          something must be done first: add documents, compile a model
+├── ConflictError          it was done already, or changed meanwhile
+├── SignInError            who asks is not known: no session, no key, a wrong password
+├── ForbiddenError         who asks is known, and may not
+├── TooManyError           too much in too short a time; `retry_seconds` says when again
 ├── ModelError             a model failed to load or to run
 ├── KeyStoreError          no key source can be used, or it did not keep or give back a key
 │   ├── KeyMissingError    the key source has no key for this tenant
@@ -38,6 +42,30 @@ class NotFoundError(RumaError):
 
 class NotReadyError(RumaError):
     """Something must be done first."""
+
+
+class ConflictError(RumaError):
+    """It was done already, or was changed by someone else meanwhile."""
+
+
+class SignInError(RumaError):
+    """Who asks is not known: there is no session or key, or it has ended, or the password is wrong."""
+
+
+class ForbiddenError(RumaError):
+    """Who asks is known, and may not do this."""
+
+
+class TooManyError(RumaError):
+    """Too much was asked in too short a time.
+
+    Args:
+        retry_seconds: After how many seconds it may be tried again.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_seconds: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_seconds = retry_seconds
 
 
 class ModelError(RumaError):

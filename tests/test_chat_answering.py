@@ -7,7 +7,7 @@ from ruma.config import Settings
 from ruma.errors import InputError, ModelError, NotFoundError, NotReadyError
 from ruma.models.generator import Generator, Turn
 from ruma.tenant.agents import change_agent
-from ruma.tenant.conversations import read_conversation, start_conversation
+from ruma.tenant.conversations import begin_conversation, read_conversation
 from ruma.tenant.documents import read_document, remove_documents, store_document
 from ruma.tenant.home import Home
 from ruma.tenant.sources import add_source
@@ -38,7 +38,7 @@ def ask(
     *,
     generator: Generator | None = None,
     mode: str | None = None,
-    conversation_id: str | None = None,
+    conversation: OpenConversation | None = None,
 ) -> Answer:
     """Return an answer whose tokens have ended."""
     reply = answer(
@@ -47,7 +47,7 @@ def ask(
         embedder=EMBEDDER,
         generator=generator,
         mode=mode,
-        conversation_id=conversation_id,
+        conversation=conversation,
     )
     assert "".join(reply.tokens).strip() == reply.text
     return reply
@@ -229,24 +229,22 @@ def test_a_question_too_long_for_the_model_fails_before_the_first_token(shop: Te
 
 def test_an_exchange_is_kept_when_it_is_complete(shop: Tenant) -> None:
     """Question, answer and places are in the conversation, and none of it before the last token."""
-    conversation_id = start_conversation(shop)
-    reply = answer(HOURS, tenant=shop, embedder=EMBEDDER, generator=None, conversation_id=conversation_id)
-    assert read_conversation(shop, conversation_id).messages == ()
+    conversation = begin_conversation()
+    reply = answer(HOURS, tenant=shop, embedder=EMBEDDER, generator=None, conversation=conversation)
+    assert read_conversation(shop, conversation.id).messages == ()
 
     text = "".join(reply.tokens)
 
-    visitor, agent = read_conversation(shop, conversation_id).messages
+    visitor, agent = read_conversation(shop, conversation.id).messages
     assert (visitor.text, agent.text, agent.is_declined) == (HOURS, text, False)
     assert [citation.quote for citation in agent.citations] == [HOURS]
 
 
 def test_a_stopped_answer_stops_the_model_and_is_not_kept(shop: Tenant) -> None:
     """Half an answer is none."""
-    conversation_id = start_conversation(shop)
+    conversation = begin_conversation()
     generator = EchoGenerator()
-    reply = answer(
-        HOURS, tenant=shop, embedder=EMBEDDER, generator=generator, mode="write", conversation_id=conversation_id
-    )
+    reply = answer(HOURS, tenant=shop, embedder=EMBEDDER, generator=generator, mode="write", conversation=conversation)
     for _ in range(3):
         next(reply.tokens)
 
@@ -254,25 +252,25 @@ def test_a_stopped_answer_stops_the_model_and_is_not_kept(shop: Tenant) -> None:
 
     assert generator.closed
     assert list(reply.tokens) == []
-    assert read_conversation(shop, conversation_id).messages == ()
+    assert read_conversation(shop, conversation.id).messages == ()
 
 
 def test_a_model_that_dies_leaves_no_answer_behind(shop: Tenant) -> None:
     """What it had written was shown; the error says that it is incomplete, and nothing is kept."""
-    conversation_id = start_conversation(shop)
+    conversation = begin_conversation()
 
     with pytest.raises(ModelError, match="incomplete"):
-        ask(shop, HOURS, mode="write", generator=BrokenGenerator(), conversation_id=conversation_id)
+        ask(shop, HOURS, mode="write", generator=BrokenGenerator(), conversation=conversation)
 
-    assert read_conversation(shop, conversation_id).messages == ()
+    assert read_conversation(shop, conversation.id).messages == ()
 
 
 def test_a_follow_up_is_understood_from_the_conversation(shop: Tenant) -> None:
     """It is searched with the question before, and the answer says how it was understood."""
-    conversation_id = start_conversation(shop)
-    ask(shop, "When is the shop open?", conversation_id=conversation_id)
+    conversation = begin_conversation()
+    ask(shop, "When is the shop open?", conversation=conversation)
 
-    reply = ask(shop, "and on Sundays?", conversation_id=conversation_id)
+    reply = ask(shop, "and on Sundays?", conversation=conversation)
 
     assert reply.understood == "When is the shop open? and on Sundays?"
     assert reply.cited[0].quote == HOURS
@@ -280,10 +278,10 @@ def test_a_follow_up_is_understood_from_the_conversation(shop: Tenant) -> None:
 
 def test_the_gate_belongs_to_the_turn(shop: Tenant) -> None:
     """A follow-up about something else is declined, however good the evidence for the question before was."""
-    conversation_id = start_conversation(shop)
-    ask(shop, f"Is it true? {HOURS}", conversation_id=conversation_id)
+    conversation = begin_conversation()
+    ask(shop, f"Is it true? {HOURS}", conversation=conversation)
 
-    reply = ask(shop, "and dynamite?", conversation_id=conversation_id)
+    reply = ask(shop, "and dynamite?", conversation=conversation)
 
     assert reply.understood.startswith("Is it true?")
     assert reply.is_declined
@@ -292,15 +290,15 @@ def test_the_gate_belongs_to_the_turn(shop: Tenant) -> None:
 def test_a_conversation_that_is_gone_is_said_at_once(shop: Tenant) -> None:
     """The question is not answered outside of it."""
     with pytest.raises(NotFoundError):
-        ask(shop, HOURS, conversation_id="gone")
+        ask(shop, HOURS, conversation="gone")
 
 
 def test_a_removed_document_is_neither_answered_from_nor_quoted_in_history(shop: Tenant) -> None:
     """From the next question on, also in a conversation that cited it, and with a model that repeats its prompt."""
     document_id = add(shop, "canary.md", "The canary sings at noon in the garden.")
-    conversation_id = start_conversation(shop)
+    conversation = begin_conversation()
     question = "When does the canary sing in the garden?"
-    assert "noon" in ask(shop, question, conversation_id=conversation_id).text
+    assert "noon" in ask(shop, question, conversation=conversation).text
 
     remove_documents(shop, [document_id])
 
@@ -308,10 +306,10 @@ def test_a_removed_document_is_neither_answered_from_nor_quoted_in_history(shop:
         return " ".join(turn.text for turn in turns)
 
     for mode in ("quote", "write"):
-        later = ask(shop, question, conversation_id=conversation_id, mode=mode, generator=EchoGenerator(repeat))
+        later = ask(shop, question, conversation=conversation, mode=mode, generator=EchoGenerator(repeat))
         assert "noon" not in later.text
         assert document_id not in [citation.document_id for citation in later.citations]
-    kept = read_conversation(shop, conversation_id).messages[1]
+    kept = read_conversation(shop, conversation.id).messages[1]
     assert "noon" not in kept.text
     assert [citation.quote for citation in kept.citations] == [None]
 
@@ -322,7 +320,7 @@ def test_a_model_that_repeats_everything_gives_away_nothing(shop: Tenant, settin
     home.create("other")
     with home.open("other") as other:
         add(other, "secret.md", "On Sundays the canary sings.")
-    ask(shop, "Is my cousin Bartholomew open on Sundays?", conversation_id=start_conversation(shop))
+    ask(shop, "Is my cousin Bartholomew open on Sundays?", conversation=begin_conversation())
 
     def repeat(turns: Sequence[Turn]) -> str:
         return " ".join(turn.text for turn in turns)

@@ -4,7 +4,7 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import NotFoundError, NotReadyError
-from ruma.tenant.conversations import add_exchange, read_conversation, start_conversation
+from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.documents import (
     check_embedder,
     finish_interrupted,
@@ -197,21 +197,21 @@ def test_writers_wait_for_each_other(settings: Settings) -> None:
 def test_a_quote_goes_with_its_document(tenant: Tenant) -> None:
     """A conversation that quoted a removed document keeps the place but not one word of it."""
     document_id = store(tenant, "a.md", "Cakes are baked daily.")
-    conversation_id = start_conversation(tenant)
+    conversation = begin_conversation()
     add_exchange(
         tenant,
-        conversation_id,
+        conversation,
         "When?",
         "Cakes are baked daily. [1]",
         mode="quote",
         is_declined=False,
         citations=[(1, document_id, 0, 22)],
     )
-    assert read_conversation(tenant, conversation_id).messages[1].text == "Cakes are baked daily. [1]"
+    assert read_conversation(tenant, conversation.id).messages[1].text == "Cakes are baked daily. [1]"
 
     remove_documents(tenant, [document_id])
 
-    answer = read_conversation(tenant, conversation_id).messages[1]
+    answer = read_conversation(tenant, conversation.id).messages[1]
     assert answer.text == ""
     assert (answer.citations[0].document_id, answer.citations[0].quote) == (None, None)
 
@@ -219,10 +219,10 @@ def test_a_quote_goes_with_its_document(tenant: Tenant) -> None:
 def test_written_words_go_with_their_document(tenant: Tenant) -> None:
     """What a model wrote from a document is emptied when the document is removed."""
     document_id = store(tenant, "a.md", "Cakes are baked daily.")
-    conversation_id = start_conversation(tenant)
+    conversation = begin_conversation()
     add_exchange(
         tenant,
-        conversation_id,
+        conversation,
         "When?",
         "Every day [1].",
         mode="write",
@@ -232,6 +232,6 @@ def test_written_words_go_with_their_document(tenant: Tenant) -> None:
 
     remove_documents(tenant, [document_id])
 
-    assert read_conversation(tenant, conversation_id).messages[1].text == ""
+    assert read_conversation(tenant, conversation.id).messages[1].text == ""
     with pytest.raises(NotFoundError):
         read_conversation(tenant, "somebody-elses")

@@ -23,7 +23,7 @@ from ruma.errors import InputError, NotReadyError
 from ruma.models.generator import Generator, Turn
 from ruma.models.vectors import Embedder
 from ruma.tenant.agents import MODES, Agent, read_agent
-from ruma.tenant.conversations import add_exchange, read_conversation
+from ruma.tenant.conversations import OpenConversation, add_exchange, read_conversation
 from ruma.tenant.tenant import Tenant
 
 __all__ = ["Answer", "Citation", "answer"]
@@ -64,6 +64,8 @@ class Answer:
     """The evidence that the text rests on, once the tokens have ended."""
     checked: tuple[CheckedSentence, ...] = ()
     """The sentences of a written text and what supports each, once the tokens have ended."""
+    message_id: int | None = None
+    """The number under which it was stored, once the tokens have ended."""
 
 
 def answer(
@@ -72,7 +74,7 @@ def answer(
     tenant: Tenant,
     embedder: Embedder,
     generator: Generator | None,
-    conversation_id: str | None = None,
+    conversation: OpenConversation | None = None,
     mode: str | None = None,
 ) -> Answer:
     """Find the evidence for a question and begin its answer. Whatever can be foreseen to fail fails here.
@@ -82,7 +84,7 @@ def answer(
         tenant: Whose documents answer.
         embedder: The one that made their vectors.
         generator: The language model, or None where there is none.
-        conversation_id: The conversation that it belongs to; question and whole answer are stored there.
+        conversation: The conversation that it belongs to; question and whole answer are stored there.
         mode: `quote`, `write` or `auto` instead of the agent's own.
 
     Raises:
@@ -94,7 +96,7 @@ def answer(
     agent = read_agent(tenant)
     mode = choose_mode(mode or agent.mode, generator)
     clock = _Clock()
-    understood = understand(question, _earlier_questions(tenant, conversation_id))
+    understood = understand(question, _earlier_questions(tenant, conversation))
     clock.note("understand")
     found = find(understood.text, tenant, embedder)
     clock.note("search")
@@ -102,7 +104,7 @@ def answer(
     clock.note("evidence")
     reply = Answer(question, understood.text, mode, evidence, is_declined=not evidence, seconds=clock.seconds)
     pieces = Pieces(_begin(reply, agent, generator, tenant))
-    reply.tokens = Tokens(_complete(reply, pieces, agent, tenant, conversation_id), pieces)
+    reply.tokens = Tokens(_complete(reply, pieces, agent, tenant, conversation), pieces)
     return reply
 
 
@@ -138,10 +140,10 @@ class _Clock:
         self._last = now
 
 
-def _earlier_questions(tenant: Tenant, conversation_id: str | None) -> list[str]:
-    if conversation_id is None:
+def _earlier_questions(tenant: Tenant, conversation: OpenConversation | None) -> list[str]:
+    if conversation is None or conversation.id is None:
         return []
-    messages = read_conversation(tenant, conversation_id).messages
+    messages = read_conversation(tenant, conversation.id).messages
     return [message.text for message in messages if message.role == "visitor"]
 
 
@@ -189,7 +191,7 @@ def _fit(reply: Answer, agent: Agent, generator: Generator) -> list[Turn]:
 
 
 def _complete(
-    reply: Answer, pieces: Pieces, agent: Agent, tenant: Tenant, conversation_id: str | None
+    reply: Answer, pieces: Pieces, agent: Agent, tenant: Tenant, conversation: OpenConversation | None
 ) -> Iterator[str]:
     """Give the text piece by piece; then check it and store the exchange."""
     started = time.perf_counter()
@@ -211,8 +213,8 @@ def _complete(
     if any(not sentence.is_supported for sentence in reply.checked):
         reply.text += f"\n\n{CAUTION}"
         yield f"\n\n{CAUTION}"
-    if conversation_id is not None:
-        _keep(reply, tenant, conversation_id)
+    if conversation is not None:
+        reply.message_id = _keep(reply, tenant, conversation)
 
 
 def _check(reply: Answer, agent: Agent, *, is_written: bool) -> None:
@@ -229,13 +231,13 @@ def _check(reply: Answer, agent: Agent, *, is_written: bool) -> None:
     reply.cited = tuple(one for one in reply.citations if one.number in numbers) or reply.citations
 
 
-def _keep(reply: Answer, tenant: Tenant, conversation_id: str) -> None:
+def _keep(reply: Answer, tenant: Tenant, conversation: OpenConversation) -> int:
     """Store the exchange with every document that its text may hold words of, so that they go when these go."""
     is_sure = reply.mode == "quote" or all(sentence.is_supported for sentence in reply.checked)
     kept = reply.cited if is_sure else reply.citations
-    add_exchange(
+    return add_exchange(
         tenant,
-        conversation_id,
+        conversation,
         reply.question,
         reply.text,
         mode=reply.mode,

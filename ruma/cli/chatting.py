@@ -75,9 +75,9 @@ class Talk:
                 self._answer(question)
 
     def _start(self) -> None:
-        from ruma.tenant.conversations import start_conversation
+        from ruma.tenant.conversations import begin_conversation
 
-        self._conversation_id = start_conversation(self._tenant)
+        self._conversation = begin_conversation("terminal")
         self._cited = ()
 
     def _show_sources(self) -> None:
@@ -98,7 +98,7 @@ class Talk:
                 tenant=self._tenant,
                 embedder=self._embedder,
                 generator=self._generator,
-                conversation_id=self._conversation_id,
+                conversation=self._conversation,
                 mode=self._mode,
             )
             print_answer(answer, model=self._generator.name if self._generator else "")

@@ -23,6 +23,7 @@ from ruma.errors import NotFoundError
 
 if TYPE_CHECKING:
     from ruma.models.generator import Generator
+    from ruma.tenant.conversations import OpenConversation
     from ruma.tenant.tenant import Tenant
 
 
@@ -133,21 +134,23 @@ def _ingest(folder: Path, tenant: "Tenant", parts: Parts) -> None:
 
 
 def _ask_all(tenant: "Tenant", parts: Parts) -> None:
-    from ruma.tenant.conversations import start_conversation
+    from ruma.tenant.conversations import begin_conversation
 
     writer = _writer(parts)
-    conversation_id = ""
+    conversation = begin_conversation("terminal")
     try:
         for question in QUESTIONS:
             if not question.is_follow_up:
-                conversation_id = start_conversation(tenant)
-            _ask(question, conversation_id, writer, tenant, parts)
+                conversation = begin_conversation("terminal")
+            _ask(question, conversation, writer, tenant, parts)
     finally:
         if writer is not None:
             writer.close()
 
 
-def _ask(question: Question, conversation_id: str, writer: "Generator | None", tenant: "Tenant", parts: Parts) -> None:
+def _ask(
+    question: Question, conversation: "OpenConversation", writer: "Generator | None", tenant: "Tenant", parts: Parts
+) -> None:
     from ruma.chat import answering
 
     print_text(f"\n> {question.text}\n", style="bold")
@@ -158,7 +161,7 @@ def _ask(question: Question, conversation_id: str, writer: "Generator | None", t
         tenant=tenant,
         embedder=parts.embedder,
         generator=writer if is_written else None,
-        conversation_id=conversation_id,
+        conversation=conversation,
         mode="write" if is_written else "quote",
     )
     print_answer(answer, model=writer.name if writer else "")

@@ -8,7 +8,12 @@ from ruma.errors import InputError
 from ruma.tenant.tenant import Tenant
 
 MODES = ("auto", "quote", "write")
+TONES = ("friendly", "formal", "plain")
+STRICTNESS = ("lenient", "balanced", "strict")
+THEMES = ("auto", "light", "dark")
+POSITIONS = ("right", "left")
 _LONGEST = 2000
+_LISTS, _SWITCHES = ("questions", "websites"), ("is_published", "offers_person")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,33 @@ class Agent:
     questions: tuple[str, ...] = ()
     """Questions that a visitor may pick to begin with."""
 
+    tone: str = "friendly"
+    """How a language model that writes the answers should sound: `friendly`, `formal` or `plain`."""
+
+    language: str = ""
+    """The language (ISO 639-1) that it answers and speaks in; empty takes the visitor's."""
+
+    strictness: str = "balanced"
+    """How sure the evidence must be before the agent answers: `lenient`, `balanced` or `strict`."""
+
+    accent: str = "#0d6b5b"
+    """The colour of its buttons and marks, as #rrggbb."""
+
+    theme: str = "auto"
+    """`light`, `dark`, or `auto`: as the visitor's browser prefers."""
+
+    position: str = "right"
+    """The side of the website on which the widget's button stands."""
+
+    websites: tuple[str, ...] = ()
+    """The origins whose pages may show the widget, matched exactly; none by default."""
+
+    is_published: bool = False
+    """Whether the chat page is open to everyone; else it is for members."""
+
+    offers_person: bool = True
+    """Whether visitors may ask for a person."""
+
 
 def read_agent(tenant: Tenant) -> Agent:
     """Return the tenant's agent."""
@@ -43,7 +75,8 @@ def read_agent(tenant: Tenant) -> Agent:
     with tenant.reading() as db:
         row = db.execute(f"select {', '.join(names)} from agent").fetchone()
     values: dict[str, Any] = dict(zip(names, row, strict=True))
-    return Agent(**{**values, "questions": tuple(json.loads(values["questions"]))})
+    lists = {name: tuple(json.loads(values[name])) for name in _LISTS}
+    return Agent(**{**values, **lists, **{name: bool(values[name]) for name in _SWITCHES}})
 
 
 def change_agent(tenant: Tenant, **changes: Any) -> Agent:
@@ -70,7 +103,7 @@ def write_first_agent(tenant: Tenant) -> None:
 
 
 def _row(agent: Agent) -> dict[str, Any]:
-    return {**asdict(agent), "questions": json.dumps(agent.questions)}
+    return {**asdict(agent), **{name: json.dumps(getattr(agent, name)) for name in _LISTS}}
 
 
 def _check(agent: Agent) -> None:
@@ -80,5 +113,6 @@ def _check(agent: Agent) -> None:
         if not getattr(agent, name).strip():
             raise InputError(f"The agent's {name} cannot be empty.")
     for name, value in asdict(agent).items():
-        if any(len(text) > _LONGEST for text in ((value,) if isinstance(value, str) else value)):
+        texts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(text, str) and len(text) > _LONGEST for text in texts):
             raise InputError(f"The agent's {name} is longer than {_LONGEST} characters.")

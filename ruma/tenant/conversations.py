@@ -1,13 +1,21 @@
-"""What visitors asked and what the agent answered, readable by whoever holds the conversation's id."""
+"""What visitors asked and what the agent answered. Members find a conversation by its number, its visitor by a secret."""
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from ruma.errors import NotFoundError
 from ruma.tenant.clock import now
 from ruma.tenant.erasure import ask_erasure, finish_erasure
 from ruma.tenant.tenant import Tenant
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Channel = Literal["page", "widget", "api", "terminal", "trial"]
+GONE = "This conversation is not there any more."
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,13 @@ class Message:
 
     id: int
     role: str
+    """`visitor`, `agent`, or `person`: a member who answered by hand."""
     text: str
     created_at: str
     mode: str
     is_declined: bool
+    author: str
+    """The name of the person; empty for the others."""
     citations: tuple[StoredCitation, ...]
 
 
@@ -41,43 +52,76 @@ class Message:
 class Conversation:
     """A conversation, its messages oldest first."""
 
-    id: str
+    id: int
     messages: tuple[Message, ...]
 
 
-def start_conversation(tenant: Tenant) -> str:
-    """Begin a conversation and return its id: 256 random bits, which are the right to read it."""
-    conversation_id = secrets.token_urlsafe(32)
-    with tenant.writing() as db:
-        db.execute("insert into conversation values (?, ?)", [conversation_id, now()])
-    return conversation_id
+@dataclass
+class OpenConversation:
+    """A conversation that goes on. A new one is stored with its first exchange, so that none is stored empty."""
+
+    secret: str
+    """256 random bits: the right to read it. Only its hash is stored."""
+    channel: Channel = "page"
+    website: str = ""
+    """The origin of the page that holds the widget."""
+    language: str = ""
+    id: int | None = None
+    """None until it is stored."""
+
+
+def begin_conversation(channel: Channel = "page", *, website: str = "", language: str = "") -> OpenConversation:
+    """Return a new conversation, with a secret of its own."""
+    return OpenConversation(secrets.token_urlsafe(32), channel, website, language)
+
+
+def resume_conversation(tenant: Tenant, secret: str) -> OpenConversation:
+    """Return the conversation that a secret opens.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    with tenant.reading() as db:
+        row = db.execute(
+            "select channel, website, language, id from conversation where secret_hash = ?", [_hash(secret)]
+        ).fetchone()
+    if row is None:
+        raise NotFoundError(GONE)
+    return OpenConversation(secret, *row)
 
 
 def add_exchange(
     tenant: Tenant,
-    conversation_id: str,
+    conversation: OpenConversation,
     question: str,
     answer_text: str,
     *,
     mode: str,
     is_declined: bool,
     citations: Sequence[tuple[int, int, int, int]],
-) -> None:
-    """Add a question and its whole answer. Citations are (number, document id, start, end).
+) -> int:
+    """Add a question and its whole answer, and return the answer's number. Citations are (number, document id, start, end).
 
     A quoted answer's text is not stored: it is the documents' own words, found by its citations.
 
     Raises:
-        NotFoundError: There is no such conversation.
+        NotFoundError: The conversation was deleted meanwhile.
     """
+    time = now()
     with tenant.writing() as db:
-        if not db.execute("select 1 from conversation where id = ?", [conversation_id]).fetchone():
-            raise NotFoundError("This conversation is not there any more.")
+        conversation_id = conversation.id or _store(db, conversation, time)
+        changed = db.execute(
+            """update conversation set last_at = ?, questions = questions + 1, declined = declined + ?, is_read = 0
+               where id = ?""",
+            [time, int(is_declined), conversation_id],
+        )
+        if not changed.rowcount:
+            raise NotFoundError(GONE)
         insert = """insert into message (conversation_id, role, text, mode, is_declined, created_at)
             values (?, ?, ?, ?, ?, ?)"""
-        db.execute(insert, [conversation_id, "visitor", question, "", 0, now()])
+        db.execute(insert, [conversation_id, "visitor", question, "", 0, time])
         kept = "" if mode == "quote" and not is_declined else answer_text
-        message_id = db.execute(insert, [conversation_id, "agent", kept, mode, int(is_declined), now()]).lastrowid
+        message_id = int(db.execute(insert, [conversation_id, "agent", kept, mode, int(is_declined), time]).lastrowid)
         for number, document_id, start, end in citations:
             # A document that went while the answer was written leaves a citation of nothing.
             db.execute(
@@ -88,9 +132,11 @@ def add_exchange(
             not db.execute("select 1 from document where id = ?", [citation[1]]).fetchone() for citation in citations
         ):
             db.execute("update message set text = '' where id = ?", [message_id])
+    conversation.id = conversation_id
+    return message_id
 
 
-def read_conversation(tenant: Tenant, conversation_id: str) -> Conversation:
+def read_conversation(tenant: Tenant, conversation_id: int) -> Conversation:
     """Return a conversation with its citations as the documents are now.
 
     Raises:
@@ -98,9 +144,9 @@ def read_conversation(tenant: Tenant, conversation_id: str) -> Conversation:
     """
     with tenant.reading() as db:
         if not db.execute("select 1 from conversation where id = ?", [conversation_id]).fetchone():
-            raise NotFoundError("This conversation is not there any more.")
+            raise NotFoundError(GONE)
         messages = db.execute(
-            """select id, role, text, created_at, mode, is_declined from message
+            """select id, role, text, created_at, mode, is_declined, author from message
                where conversation_id = ? order by id""",
             [conversation_id],
         ).fetchall()
@@ -114,14 +160,14 @@ def read_conversation(tenant: Tenant, conversation_id: str) -> Conversation:
     return Conversation(
         conversation_id,
         tuple(
-            Message(row[0], row[1], _text(row[2], found), row[3], row[4], bool(row[5]), found)
+            Message(row[0], row[1], _text(row[2], found), row[3], row[4], bool(row[5]), row[6], found)
             for row in messages
             for found in [tuple(cited.get(row[0], ()))]
         ),
     )
 
 
-def delete_conversation(tenant: Tenant, conversation_id: str) -> None:
+def delete_conversation(tenant: Tenant, conversation_id: int) -> None:
     """Delete a conversation with its messages.
 
     Raises:
@@ -129,7 +175,7 @@ def delete_conversation(tenant: Tenant, conversation_id: str) -> None:
     """
     with tenant.writing() as db:
         if not db.execute("delete from conversation where id = ?", [conversation_id]).rowcount:
-            raise NotFoundError("This conversation is not there any more.")
+            raise NotFoundError(GONE)
         ask_erasure(db)
     finish_erasure(tenant)
 
@@ -148,3 +194,17 @@ def _text(text: str, citations: Sequence[StoredCitation]) -> str:
         return text
     quoted = ((citation.number, " ".join(citation.quote.split())) for citation in citations if citation.quote)
     return "\n\n".join(f"{quote} [{number}]" for number, quote in quoted)
+
+
+def _store(db: "Database", conversation: OpenConversation, time: str) -> int:
+    row = [_hash(conversation.secret), conversation.channel, conversation.website, conversation.language, time, time]
+    stored = db.execute(
+        """insert into conversation (secret_hash, channel, website, language, started_at, last_at)
+           values (?, ?, ?, ?, ?, ?)""",
+        row,
+    )
+    return int(stored.lastrowid)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ruma.config import Settings
-from ruma.tenant.conversations import add_exchange, read_conversation, start_conversation
+from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.documents import Removal, list_documents, remove_documents, store_document
 from ruma.tenant.home import Home
 from ruma.tenant.index import search_vectors, search_words
@@ -47,7 +47,7 @@ def store_canary(tenant: Tenant, source_id: int) -> None:
     filler = [f"{'x' * (97 * part)} {BODY} {EDGE if part % 3 else ''} said. " for part in range(12)]
     document = make_document(NAME, *filler, f"Quote {QUOTED} this. ", title=TITLE)
     document_id = store_document(tenant, source_id, document, embedder_id=EMBEDDER.id)
-    chat = start_conversation(tenant)
+    chat = begin_conversation()
     for mode in ("quote", "write"):
         add_exchange(
             tenant,
