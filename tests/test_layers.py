@@ -46,6 +46,9 @@ OWNERS: dict[str, str] = {
     "keyring": "tenant",
     "nacl": "tenant",
     "tomli_w": "tenant",
+    "argon2": "tenant",
+    "pyotp": "tenant",
+    "zxcvbn": "tenant",
     "platformdirs": "config",
 }
 
@@ -55,6 +58,8 @@ ALONE: dict[str, set[str]] = {
     "llama_cpp": {"models/llama.py"},
     "sqlcipher3": {"tenant/database.py"},
     "keyring": {"tenant/keyring_process.py"},
+    "argon2": {"tenant/passwords.py"},
+    "pyotp": {"tenant/second_factor.py"},
 }
 """Packages that one file alone may import: the one opener, the one model process, the one keyring helper."""
 

@@ -13,6 +13,7 @@ from ruma.tenant.keys import Key
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from ruma.tenant.attempts import Attempts
     from ruma.tenant.vectors import VectorCache
 
 KEPT_CONNECTIONS = 4
@@ -32,6 +33,7 @@ class Tenant:
         self.folder = folder
         self.key = key
         self.vectors: VectorCache | None = None
+        self.attempts: Attempts | None = None
         self._lock = threading.Lock()
         self._kept: list[Database] = []
         self._is_closed = False
