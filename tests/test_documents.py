@@ -7,6 +7,7 @@ from ruma.errors import NotFoundError, NotReadyError
 from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.documents import (
     check_embedder,
+    find_documents,
     finish_interrupted,
     list_documents,
     read_document,
@@ -19,7 +20,14 @@ from ruma.tenant.documents import (
 from ruma.tenant.erasure import finish_erasure
 from ruma.tenant.home import Home
 from ruma.tenant.index import count_chunks, search_vectors, search_words
-from ruma.tenant.sources import add_source, find_source, list_sources, remove_source
+from ruma.tenant.sources import (
+    add_source,
+    find_source,
+    list_sources,
+    remove_source,
+    remove_with_sources,
+    source_id_of,
+)
 from ruma.tenant.tenant import Tenant
 from tests.making import EMBEDDER, make_document
 
@@ -96,6 +104,45 @@ def test_removing_a_source_removes_its_documents_only(tenant: Tenant) -> None:
 
     assert [source.location for source in list_sources(tenant)] == ["note"]
     assert [info.name for info in list_documents(tenant)] == ["note"]
+
+
+def test_a_document_goes_with_its_source(tenant: Tenant) -> None:
+    """A source that held nothing else goes too; one that holds another document stays."""
+    first, second = store(tenant, "a.md", "Cakes."), store(tenant, "b.md", "Bread.")
+
+    remove_with_sources(tenant, [first])
+    assert source_id_of(tenant, "folder", "/shop") is not None
+    remove_with_sources(tenant, [second])
+
+    assert source_id_of(tenant, "folder", "/shop") is None
+    assert list_sources(tenant) == []
+
+
+def test_documents_are_found_page_by_page(tenant: Tenant) -> None:
+    """The newest first, so many at a time, with how many and how much there is in all; pairs are none of them."""
+    for number in range(7):
+        store(tenant, f"{number}.md", "Cakes.", "Bread.")
+    pairs = add_source(tenant, "pair", "Questions and answers")
+    store_document(tenant, pairs.id, make_document("When?", "At nine."), embedder_id=EMBEDDER.id)
+
+    first, last = find_documents(tenant, limit=5), find_documents(tenant, limit=5, offset=5)
+
+    assert [one.name for one in first.documents] == ["6.md", "5.md", "4.md", "3.md", "2.md"]
+    assert [one.name for one in last.documents] == ["1.md", "0.md"]
+    assert (first.total, first.size_bytes) == (last.total, last.size_bytes) == (7, 7 * 12)
+    assert (first.documents[0].chunks, first.documents[0].source_location) == (2, "/shop")
+
+
+def test_documents_are_found_by_words_of_name_and_title(tenant: Tenant) -> None:
+    """Every word counts, whatever its case; what has a meaning in SQL is a letter like any other."""
+    store(tenant, "100%_sure.md", "Cakes.", title="Our cakes")
+    store(tenant, "prices.md", "Bread.", title="Cakes and bread")
+
+    assert [one.name for one in find_documents(tenant, "CAKES our").documents] == ["100%_sure.md"]
+    assert [one.name for one in find_documents(tenant, "0%_s").documents] == ["100%_sure.md"]
+    assert find_documents(tenant, "0__s").total == 0
+    assert find_documents(tenant, "cakes", source_id=99).total == 0
+    assert find_documents(tenant, "cakes").total == 2
 
 
 def test_a_source_is_found_by_number_and_by_place(tenant: Tenant) -> None:

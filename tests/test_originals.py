@@ -251,7 +251,7 @@ def test_a_full_disk_is_named() -> None:
     from ruma.tenant import originals
 
     with open("/dev/full", "wb", 0) as full, pytest.raises(StoreError, match="disk is full: /data/x"):
-        originals._seal([b"text"], full, Path("/data/x"), bytes(32))
+        originals.Sealer(full, Path("/data/x"), bytes(32)).begin()
 
 
 def test_a_write_that_takes_a_part_is_continued(tmp_path: Path, key: Key) -> None:
@@ -265,7 +265,10 @@ def test_a_write_that_takes_a_part_is_continued(tmp_path: Path, key: Key) -> Non
 
     data = os.urandom(BLOCK + 1)
     with Slow(tmp_path / "a", "wb") as file:
-        originals._seal([data], file, tmp_path / "a", key.derive(b"ruma original v1", b"a"))
+        sealer = originals.Sealer(file, tmp_path / "a", key.derive(b"ruma original v1", b"a"))
+        sealer.begin()
+        sealer.write(data)
+        sealer.finish()
 
     assert unseal(tmp_path / "a", key) == data
 

@@ -4,7 +4,7 @@ Reading runs in a thread (and the parser in its process), storing in another, em
 whoever takes the outcomes. Closing the iterator, at any moment, loses no more than the documents in hand.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -22,16 +22,22 @@ from ruma.ingest.stages import (
     Target,
     Task,
 )
-from ruma.models.vectors import Embedder
+from ruma.models.vectors import Embedder, PassageVectors
 from ruma.tenant.documents import check_embedder, remove_documents, start_reindex, stored_states
 from ruma.tenant.erasure import finish_erasure
-from ruma.tenant.sources import list_sources
+from ruma.tenant.sources import source_id_of
 from ruma.tenant.tenant import Tenant
 
 WINDOW = 256
 """Chunks that are embedded together: sorted by length, they waste less than those of one document would."""
 
+SMALL_WINDOW = 32
+"""Chunks that are embedded at once where others wait for the embedder too: about half a second of its time."""
+
+GiveWay = Callable[[], None]
+
 _GATHER_SECONDS = 0.05
+_LOOK_UP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -86,18 +92,29 @@ def ingest_sources(
         start_reindex(tenant, embedder.id)
     else:
         check_embedder(tenant, embedder.id)
-    targets = _find_targets(list(listings.values()), tenant)
+    targets = [_find_target(listing, tenant) for listing in listings.values()]
     return _run(targets, tenant, embedder, settings, remove_missing=remove_missing, reindex=reindex)
 
 
-def _find_targets(listings: Sequence[Listing], tenant: Tenant) -> list[Target]:
-    known = {(source.kind, source.location): source.id for source in list_sources(tenant)}
-    targets = []
-    for listing in listings:
-        source_id = known.get((listing.kind, listing.location))
-        states = {} if source_id is None else stored_states(tenant, source_id)
-        targets.append(Target(listing, states, source_id))
-    return targets
+def ingest_listing(
+    listing: Listing, tenant: Tenant, embedder: Embedder, settings: Settings, *, give_way: GiveWay | None = None
+) -> Iterator[Outcome]:
+    """Return the outcomes of ingesting what was found elsewhere, beside other work.
+
+    Args:
+        give_way: Called often, between two steps that take a moment; it may wait, and ends the ingest by raising.
+
+    Raises:
+        NotReadyError: Another embedder made the tenant's vectors.
+        StoreError: The tenant's database cannot be used.
+    """
+    check_embedder(tenant, embedder.id)
+    return _run([_find_target(listing, tenant)], tenant, embedder, settings, give_way=give_way)
+
+
+def _find_target(listing: Listing, tenant: Tenant) -> Target:
+    source_id = source_id_of(tenant, listing.kind, listing.location)
+    return Target(listing, {} if source_id is None else stored_states(tenant, source_id), source_id)
 
 
 def _run(
@@ -106,8 +123,9 @@ def _run(
     embedder: Embedder,
     settings: Settings,
     *,
-    remove_missing: bool,
-    reindex: bool,
+    remove_missing: bool = False,
+    reindex: bool = False,
+    give_way: GiveWay | None = None,
 ) -> Iterator[Outcome]:
     tasks = [Task(target, item) for target in targets for item in target.listing.items]
     inbox: Inbox = SimpleQueue()
@@ -120,7 +138,7 @@ def _run(
     try:
         reading.start()
         storing.start()
-        for result in _embed(inbox, storing, embedder, len(tasks)):
+        for result in _embed(inbox, storing, embedder, len(tasks), give_way):
             done += 1
             has_replaced |= result.status == "changed"
             yield _outcome(result, done, len(tasks))
@@ -137,16 +155,21 @@ def _run(
         yield from _remove_missing(targets, tenant, done)
 
 
-def _embed(inbox: Inbox, storing: StoringThread, embedder: Embedder, expected: int) -> Iterator[Result]:
+def _embed(
+    inbox: Inbox, storing: StoringThread, embedder: Embedder, expected: int, give_way: GiveWay | None
+) -> Iterator[Result]:
     """Give the results as they come, and embed between them what was read."""
     waiting: list[Split] = []
     is_reading = True
+    idle_seconds = _LOOK_UP_SECONDS if give_way else None
     while expected:
         try:
-            message = inbox.get(timeout=_GATHER_SECONDS if waiting else None)
+            message = inbox.get(timeout=_GATHER_SECONDS if waiting else idle_seconds)
         except Empty:
+            if give_way:
+                give_way()
             # The next document takes longer to read than waiting for it is worth.
-            _embed_window(waiting, storing, embedder)
+            _embed_waiting(waiting, storing, embedder, give_way)
             continue
         if isinstance(message, BaseException):
             raise message
@@ -158,12 +181,17 @@ def _embed(inbox: Inbox, storing: StoringThread, embedder: Embedder, expected: i
         else:
             is_reading = False
         if waiting and (not is_reading or sum(len(one.chunks) for one in waiting) >= WINDOW):
-            _embed_window(waiting, storing, embedder)
+            _embed_waiting(waiting, storing, embedder, give_way)
 
 
-def _embed_window(waiting: list[Split], storing: StoringThread, embedder: Embedder) -> None:
+def _embed_waiting(waiting: list[Split], storing: StoringThread, embedder: Embedder, give_way: GiveWay | None) -> None:
     passages = [chunk.passage for document in waiting for chunk in document.chunks]
-    vectors = embedder.embed_passages(passages)
+    step = SMALL_WINDOW if give_way else len(passages)
+    vectors: list[PassageVectors] = []
+    while len(vectors) < len(passages):
+        vectors += embedder.embed_passages(passages[len(vectors) : len(vectors) + step])
+        if give_way:
+            give_way()
     start = 0
     for document in waiting:
         end = start + len(document.chunks)

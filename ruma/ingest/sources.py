@@ -6,7 +6,7 @@ Names are data: no name is opened but the ones that were found here, and none le
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,7 @@ from ruma.errors import InputError
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-Kind = Literal["file", "folder", "text"]
+Kind = Literal["file", "folder", "text", "upload"]
 
 STANDARD_INPUT = "-"
 IGNORE_FILES = (".gitignore", ".rumaignore")
@@ -39,6 +39,11 @@ class Item:
     path: str = ""
     data: bytes | None = None
     problem: str = ""
+    load: Callable[[], bytes] | None = None
+    """Gives the bytes when their turn comes, so that those of a long line need not lie in memory."""
+
+    title: str = ""
+    """What the document is called, whatever its text says; its name is then no file's name."""
 
 
 @dataclass
@@ -222,10 +227,11 @@ def read_item(item: Item, most_bytes: int) -> bytes:
     """
     if item.problem:
         raise InputError(item.problem)
-    if item.data is not None:
-        if len(item.data) > most_bytes:
-            raise InputError(_too_large(len(item.data), most_bytes))
-        return item.data
+    given = item.load() if item.load else item.data
+    if given is not None:
+        if len(given) > most_bytes:
+            raise InputError(_too_large(len(given), most_bytes))
+        return given
     for _ in range(2):
         if (data := _read_unchanged(item.path, most_bytes)) is not None:
             return data

@@ -6,7 +6,7 @@ Both put what they have into one inbox, errors too, and end as soon as `stop` is
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Literal
 
@@ -148,10 +148,12 @@ class ReadingThread(threading.Thread):
             content_hash = hashlib.sha256(data).hexdigest()
             if state and not self._again and (state.content_hash, state.reader) == (content_hash, READER):
                 return Result(task, "unchanged")
-            parsed = self._reader.read(data, task.item.name)
+            # A title is not a file's name: what stands after a dot in it says nothing of the format.
+            parsed = self._reader.read(data, "" if task.item.title else task.item.name)
         except InputError as exc:
             kept = " What was stored of it before is kept." if state else ""
             return Result(task, "failed", f"{exc}{kept}")
+        parsed = replace(parsed, title=task.item.title or parsed.title)
         chunks = split(parsed, self._embedder)
         vectors = sum(2 + len(chunk.sentences) for chunk in chunks)
         weight = len(data) + 4 * len(parsed.text) + 4 * self._embedder.dimension * vectors

@@ -1,6 +1,7 @@
 """The tenant's documents: stored, replaced and removed whole, with their chunks, vectors and originals."""
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,14 @@ from ruma.tenant.erasure import ask_erasure, delete_rows, finish_erasure
 from ruma.tenant.index import pack_spans
 from ruma.tenant.originals import read_original, seal_original
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import sweep_uploads
 from ruma.tenant.vectors import pack
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _STALE_PART_SECONDS = 3600
+_MOST_WORDS = 10
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,8 @@ def store_document(tenant: Tenant, source_id: int, document: NewDocument, *, emb
             final.unlink(missing_ok=True)
         raise
     _unlink(tenant, [row[1] for row in old])
+    if old:
+        sweep_uploads(tenant)
     return document_id
 
 
@@ -193,6 +198,7 @@ def remove_documents(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
         db.execute("update search_index set revision = revision + 1")
         ask_erasure(db)
     _unlink(tenant, [row[1] for row in found])
+    sweep_uploads(tenant)
     return Removal(len(found), chunks, is_pending=not finish_erasure(tenant))
 
 
@@ -206,6 +212,52 @@ def list_documents(tenant: Tenant, source_id: int | None = None) -> list[Documen
             [source_id, source_id],
         ).fetchall()
     return [DocumentInfo(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class FoundDocument(DocumentInfo):
+    """A document with the source that it came from, and who handed it over, where that is known."""
+
+    source_kind: str
+    source_location: str
+    added_by: str
+
+
+@dataclass(frozen=True)
+class DocumentPage:
+    """A part of the documents that were looked for, the newest first."""
+
+    documents: list[FoundDocument]
+    total: int
+    """How many were found in all."""
+
+    size_bytes: int
+    """How large all that were found are together."""
+
+
+def find_documents(
+    tenant: Tenant, words: str = "", *, source_id: int | None = None, offset: int = 0, limit: int = 50
+) -> DocumentPage:
+    """Return the documents with these words in their name or title, the newest first; pairs are not among them."""
+    where, values = "where source.kind != 'pair'", list[Any]()
+    for word in words.split()[:_MOST_WORDS]:
+        where += r" and (document.name like ? escape '\' or title like ? escape '\')"
+        values += [f"%{_escape(word)}%"] * 2
+    if source_id is not None:
+        where += " and source_id = ?"
+        values.append(source_id)
+    joined = "from document join source on source.id = source_id"
+    with tenant.reading() as db:
+        total, size = db.execute(f"select count(*), coalesce(sum(size_bytes), 0) {joined} {where}", values).fetchone()
+        rows = db.execute(
+            f"""select document.id, source_id, document.name, title, media_type,
+                    (select count(*) from chunk where document_id = document.id), size_bytes, document.added_at,
+                    source.kind, source.location,
+                    coalesce((select added_by from upload where document_id = document.id), '')
+                {joined} {where} order by document.id desc limit ? offset ?""",
+            [*values, limit, offset],
+        ).fetchall()
+    return DocumentPage([FoundDocument(*row) for row in rows], total, size)
 
 
 def read_document(tenant: Tenant, document_id: int) -> Document:
@@ -250,8 +302,9 @@ def read_original_of(tenant: Tenant, document_id: int) -> Iterator[bytes]:
 
 
 def finish_interrupted(tenant: Tenant) -> None:
-    """Finish what a killed command left: pending erasures, and originals that belong to no document."""
+    """Finish what a killed command left: pending erasures, and sealed files that belong to no document or upload."""
     finish_erasure(tenant, wait_seconds=0)
+    sweep_uploads(tenant)
     with tenant.reading() as db:
         known = db.execute("select count(*) from document").fetchone()[0]
     with translated(tenant.files_folder):
@@ -264,6 +317,10 @@ def finish_interrupted(tenant: Tenant) -> None:
                 is_fresh = time.time() - file.stat().st_mtime < _STALE_PART_SECONDS
                 if file.name not in ids and not (file.suffix == ".part" and is_fresh):
                     file.unlink()
+
+
+def _escape(word: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", word)
 
 
 def _check_embedder(db: "Database", tenant: Tenant, embedder_id: str) -> None:

@@ -67,6 +67,20 @@ def delete_rows(db: "Database", document_ids: Iterable[int]) -> int:
                and id in (select message_id from citation where document_id = ?)""",
             [document_id],
         )
+        _delete_uploads(db, document_id)
         db.execute("delete from document where id = ?", [document_id])
         chunks += len(rows)
     return chunks
+
+
+def _delete_uploads(db: "Database", document_id: int) -> None:
+    """Delete what names the document: the upload that it came from, and those of its name that could not be read.
+
+    Their sealed bytes belong to no row from then on, and are swept.
+    """
+    db.execute(
+        """delete from upload where document_id = :id or (state = 'failed' and exists (
+               select 1 from document join source on source.id = document.source_id
+               where document.id = :id and source.kind = upload.kind and document.name = upload.name))""",
+        {"id": document_id},
+    )

@@ -33,18 +33,99 @@ def seal_original(blocks: Iterable[bytes], path: Path, key: Key, file_id: str) -
     Raises:
         StoreError: The file cannot be written, for example because the disk is full.
     """
+    sealer = open_sealer(path, key, file_id)
+    try:
+        for block in blocks:
+            sealer.write(block)
+        sealer.finish()
+    except BaseException:
+        sealer.abandon()
+        raise
+    sealer.close()
+
+
+def open_sealer(path: Path, key: Key, file_id: str) -> "Sealer":
+    """Return the writer of a new sealed file with mode 0600, for plaintext that comes in piece by piece.
+
+    Raises:
+        StoreError: The file cannot be made, for example because the name is taken.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise _write_error(path, exc) from exc
+    os.fchmod(descriptor, 0o600)
+    sealer = Sealer(os.fdopen(descriptor, "wb", 0), path, key.derive(_PURPOSE, file_id.encode()))
     try:
-        with os.fdopen(descriptor, "wb", 0) as file:
-            os.fchmod(descriptor, 0o600)
-            _seal(blocks, file, path, key.derive(_PURPOSE, file_id.encode()))
+        sealer.begin()
     except BaseException:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        sealer.abandon()
         raise
+    return sealer
+
+
+class Sealer:
+    """Encrypts what is written to it, and keeps no more of it than the block in hand."""
+
+    def __init__(self, file: BinaryIO, path: Path, secret: bytes) -> None:
+        """Take an empty file that is open for writing; *path* is its name."""
+        from nacl import bindings as sodium
+
+        self._file = file
+        self._path = path
+        self._waiting = bytearray()
+        self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
+        self._header = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, secret)
+        self._message = sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
+        self._final = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+        self._push_block = sodium.crypto_secretstream_xchacha20poly1305_push
+
+    def begin(self) -> None:
+        """Write the header."""
+        self._put(_MAGIC + self._header)
+
+    def write(self, data: bytes) -> None:
+        """Seal the next piece, of any size."""
+        self._waiting += data
+        at = 0
+        while len(self._waiting) - at > BLOCK:  # the last block is kept back, since only it carries the final tag
+            self._push(bytes(self._waiting[at : at + BLOCK]), self._message)
+            at += BLOCK
+        del self._waiting[:at]
+
+    def finish(self) -> None:
+        """Seal the end, and make the file durable."""
+        self._push(bytes(self._waiting), self._final)
+        self._waiting.clear()
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as exc:
+            raise _write_error(self._path, exc) from exc
+
+    def fileno(self) -> int:
+        """Return the descriptor of the file."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file and take it away."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+
+    def _push(self, data: bytes, tag: int) -> None:
+        self._put(self._push_block(self._state, data, _MAGIC, tag))
+
+    def _put(self, data: bytes) -> None:
+        try:
+            rest = memoryview(data)
+            while rest:  # an unbuffered write may take less than it was given
+                rest = rest[self._file.write(rest) :]
+        except OSError as exc:
+            raise _write_error(self._path, exc) from exc
 
 
 def read_original(path: Path, key: Key, file_id: str) -> Iterator[bytes]:
@@ -61,39 +142,6 @@ def read_original(path: Path, key: Key, file_id: str) -> Iterator[bytes]:
     with closing(_open_blocks(path, secret)) as blocks:
         next(blocks, None)
     return _open_blocks(path, secret)
-
-
-def _seal(blocks: Iterable[bytes], file: BinaryIO, path: Path, secret: bytes) -> None:
-    from nacl import bindings as sodium
-
-    state = sodium.crypto_secretstream_xchacha20poly1305_state()
-    header = sodium.crypto_secretstream_xchacha20poly1305_init_push(state, secret)
-    waiting = bytearray()
-
-    def write(data: bytes) -> None:
-        try:
-            rest = memoryview(data)
-            while rest:  # an unbuffered write may take less than it was given
-                rest = rest[file.write(rest) :]
-        except OSError as exc:
-            raise _write_error(path, exc) from exc
-
-    def push(data: bytes, tag: int) -> None:
-        write(sodium.crypto_secretstream_xchacha20poly1305_push(state, data, _MAGIC, tag))
-
-    write(_MAGIC + header)
-    for block in blocks:
-        waiting += block
-        at = 0
-        while len(waiting) - at > BLOCK:  # the last block is kept back, since only it carries the final tag
-            push(bytes(waiting[at : at + BLOCK]), sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE)
-            at += BLOCK
-        del waiting[:at]
-    push(bytes(waiting), sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL)
-    try:
-        os.fsync(file.fileno())
-    except OSError as exc:
-        raise _write_error(path, exc) from exc
 
 
 def _open_blocks(path: Path, secret: bytes) -> Generator[bytes, None, None]:

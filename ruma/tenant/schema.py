@@ -155,12 +155,15 @@ create table upload (
     id integer primary key autoincrement,
     kind text not null check (kind in ('upload', 'text')), name text not null, size_bytes integer not null,
     sealed_id text not null unique,
-    state text not null check (state in ('receiving', 'waiting', 'reading', 'done', 'failed')),
+    state text not null check (state in ('waiting', 'reading', 'done', 'failed')),
     reason text not null default '',
+    -- How often reading it was begun: one that takes the server down must not do so for ever.
+    tries integer not null default 0,
     document_id integer references document (id) on delete set null,
     added_by text not null, added_at text not null, ended_at text
 ) strict;
 create index upload_state on upload (state);
+create index upload_document on upload (document_id);
 
 -- A conversation's number is for members; a visitor needs its secret, of which only the hash is kept.
 alter table citation rename to old_citation;

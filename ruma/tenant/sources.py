@@ -1,14 +1,17 @@
 """The tenant's sources: what it gave to learn from."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ruma.errors import NotFoundError
 from ruma.tenant.clock import now
 from ruma.tenant.documents import Removal, remove_documents
+from ruma.tenant.erasure import ask_erasure, finish_erasure
 from ruma.tenant.tenant import Tenant
 
-Kind = Literal["file", "folder", "text"]
+Kind = Literal["file", "folder", "text", "upload", "pair"]
+"""An upload is a file that was handed over in the browser; a pair is a question with its answer."""
 
 _SELECT = """select source.id, kind, location, source.added_at, count(document.id),
     coalesce(sum((select count(*) from chunk where document_id = document.id)), 0),
@@ -40,6 +43,13 @@ def add_source(tenant: Tenant, kind: Kind, location: str) -> Source:
     return Source(*row)
 
 
+def source_id_of(tenant: Tenant, kind: Kind, location: str) -> int | None:
+    """Return the number of the source of that kind and location; None where there is none."""
+    with tenant.reading() as db:
+        row = db.execute("select id from source where kind = ? and location = ?", [kind, location]).fetchone()
+    return row[0] if row else None
+
+
 def list_sources(tenant: Tenant) -> list[Source]:
     """Return the tenant's sources, oldest first."""
     with tenant.reading() as db:
@@ -66,14 +76,31 @@ def remove_source(tenant: Tenant, source_id: int) -> Removal:
     Raises:
         NotFoundError: The tenant has no such source.
     """
-    find_source(tenant, source_id)
     with tenant.reading() as db:
+        if not db.execute("select 1 from source where id = ?", [source_id]).fetchone():
+            raise NotFoundError("This source is not there any more.")
         ids = [row[0] for row in db.execute("select id from document where source_id = ?", [source_id])]
     removal = remove_documents(tenant, ids)
+    return replace(removal, is_pending=not _delete_empty(tenant, [source_id]))
+
+
+def remove_with_sources(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
+    """Remove documents, and the sources that held nothing else: their locations are names too."""
+    with tenant.reading() as db:
+        marks = ",".join("?" * len(document_ids))
+        sql = f"select distinct source_id from document where id in ({marks})"
+        sources = [row[0] for row in db.execute(sql, list(document_ids))]
+    removal = remove_documents(tenant, document_ids)
+    return replace(removal, is_pending=not _delete_empty(tenant, sources))
+
+
+def _delete_empty(tenant: Tenant, source_ids: Sequence[int]) -> bool:
     with tenant.writing() as db:
-        # An ingest of this source may have stored one more meanwhile: it keeps its source.
-        db.execute(
-            "delete from source where id = ? and not exists (select 1 from document where source_id = source.id)",
-            [source_id],
-        )
-    return removal
+        for source_id in source_ids:
+            # An ingest of this source may have stored one more meanwhile: it keeps its source.
+            db.execute(
+                "delete from source where id = ? and not exists (select 1 from document where source_id = source.id)",
+                [source_id],
+            )
+        ask_erasure(db)
+    return finish_erasure(tenant)

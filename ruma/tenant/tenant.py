@@ -53,6 +53,11 @@ class Tenant:
         """The folder of the sealed originals."""
         return self.folder / "files"
 
+    @property
+    def uploads_folder(self) -> Path:
+        """The folder of sealed uploads that wait to be read; made with the first of them."""
+        return self.folder / "uploads"
+
     @contextmanager
     def reading(self) -> Iterator["Database"]:
         """Give a connection that sees one unchanging state of the database.

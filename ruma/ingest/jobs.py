@@ -1,0 +1,148 @@
+"""Reads uploads into the index while a server runs: one at a time, of all tenants in turn, behind the chats.
+
+Nothing is asked for again and again: who keeps an upload says so, and what was left from before is found once, at
+the start.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from ruma.config import Settings
+from ruma.errors import DamagedError, NotFoundError, RumaError, StoreError
+from ruma.ingest.uploads import ingest_upload
+from ruma.models.vectors import Embedder
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import Taken, has_waiting_files, take_upload
+
+NICENESS = 10
+"""How far the worker's threads, and the parser process that they start, stand back for those that answer."""
+
+LONGEST_PAUSE = 2.0
+"""How many seconds one step waits for chats that are running: ingest is slow beside them, and never stands still."""
+
+_LOOK_SECONDS = 0.05
+_LOG = logging.getLogger("ruma.jobs")
+
+
+class Stopped(Exception):
+    """The worker was told to stop."""
+
+
+class UploadWorker:
+    """A thread that reads what was handed over. It survives whatever an upload does, and a tenant that goes away."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_tenant: Callable[[str], Tenant],
+        embedder: Callable[[], Embedder],
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Take the ways to a tenant and to the embedder, and the question whether somebody waits for an answer."""
+        self._settings = settings
+        self._open_tenant, self._embedder, self._is_busy = open_tenant, embedder, is_busy
+        self._names: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._stop_asked = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, names: Iterable[str] = ()) -> None:
+        """Begin, with what waits in the directories of these tenants from before."""
+        folder = self._settings.tenants_folder
+        with self._changed:
+            self._names.extend(name for name in names if has_waiting_files(folder / name))
+        self._thread = threading.Thread(target=self._run, name="ruma-uploads", daemon=True)
+        self._thread.start()
+
+    def notify(self, name: str) -> None:
+        """Say that a tenant has an upload that waits."""
+        with self._changed:
+            if name not in self._names:
+                self._names.append(name)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End, within about a second; the upload in hand is read from its start next time."""
+        self._stop_asked.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        # On Linux each thread has a niceness of its own, and hands it down to the threads that it starts.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while (name := self._next_name()) is not None:
+            try:
+                if self._read_one(name):
+                    self.notify(name)  # behind the others: one tenant with many files keeps nobody waiting
+            except Stopped:
+                return
+            except NotFoundError:
+                continue  # the tenant is gone, and its uploads with it
+            except Exception as exc:  # nobody else can be told; the next upload of the tenant wakes us again
+                _LOG.error("The uploads of %s wait: %s", name, type(exc).__name__)
+
+    def _next_name(self) -> str | None:
+        with self._changed:
+            while not self._names and not self._stop_asked.is_set():
+                self._changed.wait()
+            return None if self._stop_asked.is_set() else self._names.popleft()
+
+    def _read_one(self, name: str) -> bool:
+        """Read the tenant's next upload; tell whether there was one."""
+        tenant = self._open_tenant(name)
+        taken = take_upload(tenant)
+        if taken is None:
+            return False
+        with taken:
+            try:
+                self._ingest(taken, tenant)
+            except Stopped:
+                taken.put_back()
+                raise
+        return True
+
+    def _ingest(self, taken: Taken, tenant: Tenant) -> None:
+        try:
+            outcome = ingest_upload(taken, tenant, self._embedder(), self._settings, give_way=self._give_way)
+        except Stopped:
+            raise
+        except NotFoundError:
+            tenant.check_present()
+            taken.put_back()  # its source was removed while it was read: it makes one of its own next
+        except DamagedError:
+            taken.fail("was damaged before it could be read; add it again.")
+        except StoreError as exc:
+            # Where on the machine it happened is for the operator alone.
+            _LOG.error("An upload of %s could not be stored: %s", tenant.name, exc)
+            taken.fail("could not be stored: the disk of this machine is full, or cannot be used at present.")
+        except RumaError as exc:
+            taken.fail(f"could not be read: {exc} {exc.hint}".strip())
+        except Exception as exc:
+            _LOG.error("An upload of %s could not be read: %s", tenant.name, type(exc).__name__)
+            taken.fail("could not be read: something went wrong in Ruma itself.")
+        else:
+            if outcome.status == "failed":
+                taken.fail(outcome.reason)
+            else:
+                taken.finish()
+
+    def _give_way(self) -> None:
+        """Wait a little while somebody waits for an answer.
+
+        Raises:
+            Stopped: The worker is to end.
+        """
+        until = time.monotonic() + LONGEST_PAUSE
+        while not self._stop_asked.is_set() and self._is_busy() and time.monotonic() < until:
+            self._stop_asked.wait(_LOOK_SECONDS)
+        if self._stop_asked.is_set():
+            raise Stopped
