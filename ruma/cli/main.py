@@ -23,6 +23,7 @@ from ruma.cli import (
     serving,
     sources,
     tenants,
+    widget,
 )
 from ruma.cli.output import clean
 from ruma.errors import RumaError
@@ -130,6 +131,15 @@ _add_group(
     {
         "show": (agents.show, "ruma agent show"),
         "set": (agents.change, 'ruma agent set --name "Crumb" --mode quote'),
+    },
+)
+_add_group(
+    _SET_UP,
+    "widget",
+    "Put the agent on a website.",
+    {
+        "line": (widget.line, "ruma widget line --address https://agent.example.com"),
+        "check": (widget.check, "ruma widget check https://www.example.com"),
     },
 )
 _add_group(

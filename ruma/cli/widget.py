@@ -1,0 +1,131 @@
+"""`ruma widget`: the line that puts the agent on a website, and what a page of that website is missing for it."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ruma.cli.options import HomeOption, JsonOption, TenantOption
+from ruma.cli.output import print_json, print_text
+from ruma.cli.parts import Parts
+from ruma.errors import InputError
+
+if TYPE_CHECKING:
+    from ruma.config import Settings
+    from ruma.server.host_page import HostPage
+
+MOST_BYTES = 5_000_000
+MOST_SECONDS = 20.0
+
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Where visitors reach the server, such as https://agent.example.com.",
+        show_default="this machine",
+    ),
+]
+
+
+def line(
+    ctx: typer.Context, address: AddressOption = None, tenant: TenantOption = None, home: HomeOption = None
+) -> None:
+    """Print the line of HTML that puts the agent on a website."""
+    from ruma.server.host_page import script_line
+
+    with Parts(ctx, home=home) as parts:
+        print_text(script_line(_tenant_address(parts.settings, address, tenant or parts.only_tenant())))
+
+
+def check(
+    ctx: typer.Context,
+    page: Annotated[str, typer.Argument(metavar="URL-OR-FILE", help="A page of the website.")],
+    address: AddressOption = None,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Say what a page of a website is missing to show the agent, and the line to add.
+
+    It reads the page and its content security policy as a browser does. A file has no headers: give the page's
+    address where its server sends a policy. Ends with 0 where nothing is missing, and with 1 where something is.
+    """
+    from ruma.server.host_page import check_page
+    from ruma.tenant.agents import read_agent
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        there = _tenant_address(parts.settings, address, opened.name)
+        findings = check_page(_read(page), there, read_agent(opened).websites)
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            print_text(f"{'ok     ' if finding.is_fine else 'missing'}  {finding.what}")
+            if finding.add:
+                print_text(finding.add, indent=9)
+    if not all(finding.is_fine for finding in findings):
+        raise typer.Exit(1)
+
+
+def _tenant_address(settings: "Settings", address: str | None, tenant: str) -> str:
+    from ruma.server.host_page import origin_of
+
+    origin = origin_of(address or f"http://{settings.host}:{settings.port}")
+    if not origin:
+        raise InputError(f"{address} is no address of a server.", hint="Write it as https://agent.example.com.")
+    return f"{origin}/t/{tenant}"
+
+
+def _read(page: str) -> "HostPage":
+    from ruma.server.host_page import read_page
+
+    if page.lower().startswith(("http://", "https://")):
+        return _fetch(page)
+    file = Path(page)
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise InputError(f"{page} is larger than {MOST_BYTES // 1_000_000} MB.")
+        return read_page("", [], file.read_text(encoding="utf-8", errors="replace"))
+    except OSError as exc:
+        raise InputError(
+            f"{page} cannot be read: {exc.strerror}.", hint="Give a file, or an address that begins with https://."
+        ) from exc
+
+
+def _fetch(url: str) -> "HostPage":
+    """Fetch a page, without proxies, with limits on its size and on the time it takes."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    from ruma.server.host_page import read_page
+
+    # No handler for files or FTP: a redirect must not lead to one.
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    request = urllib.request.Request(url, headers={"User-Agent": "ruma widget check", "Accept": "text/html"})
+    until = time.monotonic() + MOST_SECONDS
+    try:
+        with opener.open(request, timeout=10) as response:
+            body = bytearray()
+            while chunk := response.read1(65536):
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise InputError(f"{url} is larger than {MOST_BYTES // 1_000_000} MB.")
+                if time.monotonic() > until:
+                    raise InputError(f"{url} took longer than {MOST_SECONDS:.0f} seconds.")
+            return read_page(response.url, response.headers.items(), body.decode("utf-8", "replace"))
+    except urllib.error.HTTPError as exc:
+        raise InputError(f"{url} answered with {exc.code}.", hint="Give an address that shows the page.") from exc
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        reason = getattr(exc, "reason", exc)
+        raise InputError(f"{url} cannot be fetched: {reason}.") from exc
