@@ -47,6 +47,12 @@ class Settings:
     port: int = 8420
     """The port that `ruma serve` listens on."""
 
+    visitor_questions: int = 30
+    """Questions a minute that one visitor, or one address, may ask."""
+
+    tenant_questions: int = 3000
+    """Questions a minute that may be asked of one tenant's agent in all."""
+
     threads: int = 0
     """Processor threads for the models; 0 takes one for each core."""
 
@@ -175,6 +181,10 @@ def _checked(name: str, value: Any, kind: Any, source: str) -> Any:
             f"The setting key_source cannot be {value!r} (from {source}).",
             hint=f"It is one of: {', '.join(KEY_SOURCES)}.",
         )
-    if (name == "port" and not 0 <= value <= 65535) or (name in {"threads", "max_file_mb"} and value < 0):
+    if (
+        (name == "port" and not 0 <= value <= 65535)
+        or (name in {"threads", "max_file_mb"} and value < 0)
+        or (name in {"visitor_questions", "tenant_questions"} and value < 1)
+    ):
         raise InputError(f"The setting {name} cannot be {value} (from {source}).")
     return value

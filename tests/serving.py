@@ -13,17 +13,23 @@ from pathlib import Path
 
 from ruma.chat.answering import answer  # noqa: F401 - loaded here, so that no test waits for it
 from ruma.config import Settings, load_settings
+from ruma.errors import NotFoundError
 from ruma.models.generator import Generator, Turn
 from ruma.models.vectors import Passage
 from ruma.server.listener import serve
 from ruma.tenant.agents import change_agent
+from ruma.tenant.api_keys import make_api_key
 from ruma.tenant.documents import NewChunk, NewDocument, store_document
 from ruma.tenant.home import Home
+from ruma.tenant.members import create_member, find_member
+from ruma.tenant.sessions import begin_session, csrf_of
 from ruma.tenant.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
 
 EMBEDDER = HashEmbedder(dimension=256)
+FLAGS = {"key_source": "machine", "visitor_questions": 100_000}
+"""Settings of a home for tests: no keyring, and as many questions as a test asks."""
 ASK = {"Content-Type": "application/json", "Accept": "text/event-stream", "Connection": "close"}
 QUESTION = "What does delivery to Marrowby cost?"
 WRITTEN = "Delivery in Marrowby costs £2.50 [1]."
@@ -71,7 +77,29 @@ def make_tenant(home: Home, name: str = "acme", *, mode: str = "quote") -> None:
     with home.open(name) as tenant:
         store(tenant, "delivery.md", "Delivery", DELIVERY)
         store(tenant, "hours.md", "Opening hours", [("", None, ["The shop opens on Sundays from 8:00 to 12:00."])])
-        change_agent(tenant, name="Marrowby Bakery", greeting="Hello!", questions=(QUESTION,), mode=mode)
+        change_agent(
+            tenant, name="Marrowby Bakery", greeting="Hello!", questions=(QUESTION,), mode=mode, is_published=True
+        )
+
+
+PASSWORD = "seven loaves under the oak"
+
+
+def sign_in(tenant: Tenant, role: str = "owner", *, email: str = "") -> dict[str, str]:
+    """Make a member of that role where there is none, and return the headers of a new session of theirs."""
+    email = email or f"{role}@{tenant.name}.example"
+    try:
+        member = find_member(tenant, email)
+    except NotFoundError:
+        member = create_member(tenant, email=email, name=f"The {role}", role=role, password=PASSWORD)
+    secret = begin_session(tenant, member.id)
+    return {"Cookie": f"__Host-ruma-{tenant.name}={secret}", "X-Ruma-CSRF": csrf_of(tenant, secret)}
+
+
+def with_key(tenant: Tenant, *scopes: str) -> dict[str, str]:
+    """Return the headers of a new API key with these scopes."""
+    _, secret = make_api_key(tenant, "test", scopes, created_by="a test")
+    return {"Authorization": f"Bearer {secret}"}
 
 
 class Script(Iterator[str]):
@@ -175,7 +203,8 @@ class Running:
 def main() -> None:
     """Serve HOME on a free port: its tenants, or a new one; further arguments are a text to write and a pause."""
     folder, *rest = sys.argv[1:]
-    settings: Settings = load_settings({"home": folder, "port": 0}, {})
+    flags = {"home": folder, "port": 0, "visitor_questions": 100_000}
+    settings: Settings = load_settings(flags, {})
     home = Home(settings)
     if not home.names():
         make_tenant(home, mode="write" if rest else "quote")

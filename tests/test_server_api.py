@@ -10,9 +10,10 @@ from litestar.testing import TestClient
 from ruma.config import Settings, load_settings
 from ruma.models.generator import Generator
 from ruma.server.app import create_app
+from ruma.tenant.agents import change_agent
 from ruma.tenant.home import Home
 from ruma.tenant.sources import list_sources, remove_source
-from tests.serving import DELIVERY, EMBEDDER, QUESTION, WRITTEN, ScriptedGenerator, make_tenant
+from tests.serving import DELIVERY, EMBEDDER, QUESTION, WRITTEN, ScriptedGenerator, make_tenant, with_key
 
 HERE = "http://127.0.0.1:8420"
 STREAM = {"accept": "text/event-stream"}
@@ -25,7 +26,11 @@ Client = TestClient[Litestar]
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Return a home with one tenant that quotes, for all tests of this file."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), "key_source": "machine"}, {}))
+    home = Home(
+        load_settings(
+            {"home": tmp_path_factory.mktemp("home"), "key_source": "machine", "visitor_questions": 100_000}, {}
+        )
+    )
     make_tenant(home)
     make_tenant(home, "writing", mode="write")
     return home
@@ -37,6 +42,18 @@ def client(home: Home) -> Iterator[Client]:
     generator = ScriptedGenerator()
     with TestClient(create_app(home, lambda: EMBEDDER, lambda _: generator), base_url=HERE) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def reader(home: Home) -> dict[str, str]:
+    """Return the headers of an API key that reads and searches."""
+    with home.open("acme") as tenant:
+        return with_key(tenant, "chat", "read")
+
+
+def own(conversation: str) -> dict[str, str]:
+    """Return the headers of whoever holds a conversation's secret."""
+    return {"X-Ruma-Conversation": conversation}
 
 
 def ask(client: Client, question: str = QUESTION, tenant: str = "acme", **more: Any) -> dict[str, Any]:
@@ -73,11 +90,11 @@ def test_an_answer_comes_as_events_the_evidence_first(client: Client) -> None:
     assert done["conversation"]
 
 
-def test_a_citation_says_where_its_words_stand(client: Client) -> None:
+def test_a_citation_says_where_its_words_stand(client: Client, reader: dict[str, str]) -> None:
     """Document, heading, page and span are those of the stored text, and the address shows them marked."""
     place = ask(client)["citations"][0]
 
-    text = client.get(f"/t/acme/api/documents/{place['document_id']}").json()["text"]
+    text = client.get(f"/t/acme/api/documents/{place['document_id']}", headers=reader).json()["text"]
     page = client.get(place["url"].partition("#")[0]).text
     assert text[place["start"] : place["end"]] == place["quote"] == PRICE
     assert (place["title"], place["heading"], place["page"]) == ("Delivery", DELIVERY[1][0], 1)
@@ -123,18 +140,18 @@ def test_a_conversation_can_be_read_and_deleted(client: Client) -> None:
     """Both sides of each exchange, in order, with citations; afterwards nothing, for ever."""
     first = ask(client)
     second = ask(client, ELSEWHERE, conversation=first["conversation"])
-    address = f"/t/acme/api/conversations/{first['conversation']}"
+    address, mine = "/t/acme/api/conversation", own(first["conversation"])
 
-    messages = client.get(address).json()["messages"]
+    messages = client.get(address, headers=mine).json()["messages"]
 
     assert second["conversation"] == first["conversation"]
     assert [message["role"] for message in messages] == ["visitor", "agent", "visitor", "agent"]
     assert [message["text"] for message in messages][::2] == [QUESTION, ELSEWHERE]
     assert [place["quote"] for place in messages[1]["citations"]] == [place["quote"] for place in first["citations"]]
     assert messages[3]["is_declined"]
-    assert client.delete(address).status_code == 204
-    assert client.get(address).status_code == 404
-    assert client.delete(address).status_code == 404
+    assert client.delete(address, headers=mine).status_code == 204
+    assert client.get(address, headers=mine).status_code == 404
+    assert client.delete(address, headers=mine).status_code == 404
     assert client.post("/t/acme/api/chat", json={"question": "And?", "conversation": first["conversation"]}).status_code
 
 
@@ -142,31 +159,31 @@ def test_what_was_said_live_and_what_is_read_later_are_the_same(client: Client) 
     """A stored answer has the text and the places of the answer as it was given."""
     answer = ask(client)
 
-    stored = client.get(f"/t/acme/api/conversations/{answer['conversation']}").json()["messages"][1]
+    stored = client.get("/t/acme/api/conversation", headers=own(answer["conversation"])).json()["messages"][1]
 
     assert stored["text"] == answer["text"]
     assert stored["citations"] == answer["citations"]
 
 
 def test_one_tenant_cannot_reach_anothers_conversation(client: Client, home: Home) -> None:
-    """An id of one tenant is nothing to another, and the answer is the same as for an id that never was."""
+    """A secret of one tenant is nothing to another, and the answer is the same as for one that never was."""
     make_tenant(home, "other")
     known = ask(client)["conversation"]
 
     for method in ("GET", "DELETE"):
-        theirs = client.request(method, f"/t/other/api/conversations/{known}")
-        nobodys = client.request(method, "/t/other/api/conversations/never")
+        theirs = client.request(method, "/t/other/api/conversation", headers=own(known))
+        nobodys = client.request(method, "/t/other/api/conversation", headers=own("never"))
         assert theirs.status_code == nobodys.status_code == 404
         assert theirs.content == nobodys.content
     response = client.post("/t/other/api/chat", json={"question": QUESTION, "conversation": known})
     assert response.status_code == 404
-    assert len(client.get(f"/t/acme/api/conversations/{known}").json()["messages"]) == 2
+    assert len(client.get("/t/acme/api/conversation", headers=own(known)).json()["messages"]) == 2
 
 
-def test_documents_are_listed_and_read(client: Client) -> None:
+def test_documents_are_listed_and_read(client: Client, reader: dict[str, str]) -> None:
     """The list has each document once; the text comes with the heading and the page of each stretch."""
-    listed = client.get("/t/acme/api/documents").json()["documents"]
-    one = client.get(f"/t/acme/api/documents/{listed[0]['id']}").json()
+    listed = client.get("/t/acme/api/documents", headers=reader).json()["documents"]
+    one = client.get(f"/t/acme/api/documents/{listed[0]['id']}", headers=reader).json()
 
     assert [document["name"] for document in listed] == ["delivery.md", "hours.md"]
     assert [section["heading"] for section in one["sections"]] == [heading for heading, _, _ in DELIVERY]
@@ -174,9 +191,10 @@ def test_documents_are_listed_and_read(client: Client) -> None:
     assert one["sections"][-1]["end"] == len(one["text"])
 
 
-def test_a_search_gives_passages(client: Client) -> None:
+def test_a_search_gives_passages(client: Client, reader: dict[str, str]) -> None:
     """The best passage is first, and no more come than were asked for."""
-    found = client.post("/t/acme/api/search", json={"question": QUESTION, "limit": 2}).json()["passages"]
+    sent = {"question": QUESTION, "limit": 2}
+    found = client.post("/t/acme/api/search", json=sent, headers=reader).json()["passages"]
 
     assert len(found) == 2
     assert PRICE in found[0]["text"]
@@ -185,9 +203,9 @@ def test_a_search_gives_passages(client: Client) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, 51, 10**30, "many", 1.5, None])
-def test_a_search_has_a_limit(client: Client, limit: Any) -> None:
+def test_a_search_has_a_limit(client: Client, reader: dict[str, str], limit: Any) -> None:
     """A limit that is none, or too high, is a bad request."""
-    response = client.post("/t/acme/api/search", json={"question": QUESTION, "limit": limit})
+    response = client.post("/t/acme/api/search", json={"question": QUESTION, "limit": limit}, headers=reader)
 
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "bad_request"
@@ -210,10 +228,10 @@ def test_a_search_has_a_limit(client: Client, limit: Any) -> None:
     ],
     ids=range(11),
 )
-def test_a_question_is_words_and_nothing_else(client: Client, question: str) -> None:
+def test_a_question_is_words_and_nothing_else(client: Client, reader: dict[str, str], question: str) -> None:
     """Syntax of any kind in a question is searched for, not obeyed: an answer or a decline, never a crash."""
     assert ask(client, question)["text"]
-    assert client.post("/t/acme/api/search", json={"question": question}).status_code == 200
+    assert client.post("/t/acme/api/search", json={"question": question}, headers=reader).status_code == 200
 
 
 @pytest.mark.parametrize("question", ["", " ", "\n\t "])
@@ -238,6 +256,8 @@ def test_half_a_character_is_no_crash(client: Client) -> None:
 def test_a_tenant_without_documents_says_so(client: Client, home: Home) -> None:
     """An agent with nothing to answer from is not ready, and the hint has the command that helps."""
     home.create("empty")
+    with home.open("empty") as tenant:
+        change_agent(tenant, is_published=True)
 
     response = client.post("/t/empty/api/chat", json={"question": QUESTION})
 
@@ -267,7 +287,7 @@ def test_a_tenant_that_was_removed_is_not_found_and_may_come_back(client: Client
 
     assert gone.status_code == 404
     assert PRICE in ask(client, tenant="brief")["text"]
-    assert client.get(f"/t/brief/api/conversations/{old}").status_code == 404
+    assert client.get("/t/brief/api/conversation", headers=own(old)).status_code == 404
 
 
 def test_a_document_that_was_removed_is_not_answered_from(client: Client, home: Home) -> None:
@@ -338,9 +358,9 @@ def test_a_head_is_a_get_without_its_body(client: Client) -> None:
         assert head.headers["content-length"] == full.headers["content-length"]
 
 
-def test_the_api_describes_itself(client: Client) -> None:
+def test_the_api_describes_itself(client: Client, reader: dict[str, str]) -> None:
     """Every route of the API is described, with an example of its answer and the one shape of its failures."""
-    described = client.get("/openapi.json").json()
+    described = client.get("/t/acme/api/openapi.json", headers=reader).json()
 
     paths = described["paths"]
     assert set(paths) == {
@@ -350,7 +370,7 @@ def test_the_api_describes_itself(client: Client) -> None:
         "/t/{name}/api/search",
         "/t/{name}/api/documents",
         "/t/{name}/api/documents/{document_id}",
-        "/t/{name}/api/conversations/{conversation}",
+        "/t/{name}/api/conversation",
     }
     for path, operations in paths.items():
         for method, operation in operations.items():
@@ -362,7 +382,7 @@ def test_the_api_describes_itself(client: Client) -> None:
                 assert content["examples"], (method, path, status)
                 if int(status) >= 400:
                     assert content["schema"] == {"$ref": "#/components/schemas/Failure"}, (method, path, status)
-            names = [parameter["name"] for parameter in operation.get("parameters", [])]
+            names = [one["name"] for one in operation.get("parameters", []) if one["in"] == "path"]
             assert names == [part[1:-1] for part in path.split("/") if part.startswith("{")]
     assert (
         "event: evidence"
@@ -370,9 +390,9 @@ def test_the_api_describes_itself(client: Client) -> None:
     )
 
 
-def test_the_examples_are_true(client: Client) -> None:
+def test_the_examples_are_true(client: Client, reader: dict[str, str]) -> None:
     """An example of the description has the shape of what the server really answers."""
-    paths = client.get("/openapi.json").json()["paths"]
+    paths = client.get("/t/acme/api/openapi.json", headers=reader).json()["paths"]
     chat = paths["/t/{name}/api/chat"]["post"]
     sent = next(iter(chat["requestBody"]["content"]["application/json"]["examples"].values()))["value"]
     shown = next(iter(chat["responses"]["200"]["content"]["application/json"]["examples"].values()))["value"]

@@ -10,11 +10,12 @@ from litestar.testing import TestClient
 
 from ruma import errors
 from ruma.config import Settings, load_settings
+from ruma.server.access import PUBLIC
 from ruma.server.app import create_app
 from ruma.server.failures import REFUSALS, STATUS, describe_bug, describe_failure
 from ruma.server.guarding import SECURITY_HEADERS
 from ruma.tenant.home import Home
-from tests.serving import EMBEDDER, make_tenant
+from tests.serving import EMBEDDER, FLAGS, make_tenant
 
 HERE = "http://127.0.0.1:8420"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[TestClient[Litestar]]:
     """Return a client of a server of that home; nothing here changes it."""
-    home = Home(load_settings({"home": folder, "key_source": "machine"}, {}))
+    home = Home(load_settings({**FLAGS, "home": folder}, {}))
     make_tenant(home)
     with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
         yield client
@@ -116,7 +117,7 @@ def test_a_circle_of_causes_ends() -> None:
 
 def test_every_route_fails_in_one_shape(client: TestClient[Litestar]) -> None:
     """Walk all routes by all methods: every answer has the security headers, every failure the one shape."""
-    values = {"name": "nobody", "document_id": "7", "conversation": "unknown"}
+    values = {"name": "nobody", "document_id": "7"}
     walked = 0
     for route in client.app.routes:
         path = route.path_format.format(**values)
@@ -160,9 +161,9 @@ def test_every_route_fails_in_one_shape(client: TestClient[Litestar]) -> None:
         "/t/acme/documents/1?start=-1",
         "/t/acme/api/documents/99999999999999999999999",
         "/t/acme/api/documents/0",
-        "/t/acme/api/conversations/x",
-        "/t/acme/api/conversations/%00",
-        "/t/acme/api/conversations/%ff%fe",
+        "/t/acme/api/conversation/x",
+        "/t/acme/api/conversation/%00",
+        "/t/acme/api/conversation/%ff%fe",
         "/t/acme/documents/1?start=9&end=1e99",
     ],
 )
@@ -284,7 +285,7 @@ def test_a_method_that_is_not_allowed_says_which_are(client: TestClient[Litestar
 def test_a_crash_is_a_500_without_words(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """A bug in a handler is one line for the reader and its place in the log."""
 
-    @get("/crash")
+    @get("/crash", policy=PUBLIC)
     async def crash() -> None:
         raise RuntimeError("private words".upper())
 

@@ -9,9 +9,10 @@ from litestar.testing import TestClient
 
 from ruma.config import Settings, load_settings
 from ruma.server.app import create_app
-from ruma.server.pages import Part, split_answer
-from ruma.server.shapes import Place
+from ruma.server.pages.chat import Part, split_answer
+from ruma.server.shapes import Place, passage_url
 from ruma.tenant.agents import change_agent
+from ruma.tenant.documents import list_documents
 from ruma.tenant.home import Home
 from tests.payloads import MARKUP
 from tests.serving import EMBEDDER, QUESTION, ScriptedGenerator, make_tenant, store
@@ -70,7 +71,11 @@ def assert_harmless(page: str) -> Markup:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Return a home with three tenants: one that quotes, one that writes, one whose every word is hostile."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), "key_source": "machine"}, {}))
+    home = Home(
+        load_settings(
+            {"home": tmp_path_factory.mktemp("home"), "key_source": "machine", "visitor_questions": 100_000}, {}
+        )
+    )
     make_tenant(home)
     make_tenant(home, "writing", mode="write")
     home.create("hostile")
@@ -84,6 +89,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
             greeting=" ".join(MARKUP),
             questions=tuple(MARKUP),
             decline=" ".join(MARKUP),
+            is_published=True,
             mode="quote",
         )
     return home
@@ -117,7 +123,7 @@ def test_a_tenant_without_documents_says_what_to_type(client: Client, home: Home
     """The page of an agent with nothing to answer from shows the command, and no questions to click."""
     home.create("empty")
     with home.open("empty") as tenant:
-        change_agent(tenant, questions=("Anything?",))
+        change_agent(tenant, questions=("Anything?",), is_published=True)
 
     page = client.get("/t/empty/", headers=PAGE).text
 
@@ -191,16 +197,18 @@ def test_a_form_of_many_fields_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(MARKUP)))
-def test_hostile_words_of_documents_are_words(client: Client, number: int) -> None:
+def test_hostile_words_of_documents_are_words(client: Client, home: Home, number: int) -> None:
     """Titles, headings, names and texts of documents stand on each page as they were written, and do nothing."""
     answer = ask(client, f"What does Zebra{number} say?", tenant="hostile")
-    listed = client.get("/t/hostile/api/documents").json()["documents"]
-    document = client.get(f"/t/hostile/documents/{listed[number]['id']}?start=0&end=40", headers=PAGE)
+    with home.open("hostile") as tenant:
+        one = list_documents(tenant)[number]
+        url = passage_url(tenant, one.id, 0, 40)
+    document = client.get(url.partition("#")[0], headers=PAGE)
 
     assert_harmless(answer.text)
     shown = assert_harmless(document.text)
-    assert " ".join(listed[number]["name"].split()) in shown.text
-    assert " ".join(listed[number]["title"].split()) in shown.text
+    assert " ".join(one.name.split()) in shown.text
+    assert " ".join(one.title.split()) in shown.text
 
 
 @pytest.mark.parametrize("payload", MARKUP)

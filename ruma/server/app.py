@@ -7,17 +7,22 @@ from typing import Any
 
 from litestar import Litestar, Request, get
 from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.types import Message, Receive, Scope, Send
 
 from ruma.errors import RumaError
-from ruma.server.api import show_health, tenant_api
-from ruma.server.describing import describe_api
+from ruma.server.access import READ, Principal, check_access, principal_of
+from ruma.server.addresses import PublicAddress
+from ruma.server.api.describing import describe_api
+from ruma.server.api.health import show_health
+from ruma.server.api.routes import tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
-from ruma.server.pages import ask, show_chat, show_document_page, show_home, show_static
+from ruma.server.limits import Limits
+from ruma.server.pages import chat
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
@@ -29,7 +34,7 @@ MAX_WRITING = 8
 """How many answers a language model writes at once; who comes later waits, with the evidence to read."""
 
 
-_PAGES = (show_home, show_chat, ask, show_document_page, show_static)
+_PAGES = (chat.show_home, chat.show_chat, chat.ask, chat.show_document_page, chat.show_static)
 
 
 class Application(Litestar):
@@ -65,9 +70,19 @@ def _adding_headers(send: Send) -> Send:
     return send_guarded
 
 
-def create_app(home: Home, open_embedder: OpenEmbedder, open_generator: OpenGenerator) -> Application:
-    """Return the server of a home. Models are opened when they are first needed, the embedder at the start."""
+def create_app(
+    home: Home, open_embedder: OpenEmbedder, open_generator: OpenGenerator, *, public: PublicAddress | None = None
+) -> Application:
+    """Return the server of a home. Models are opened when they are first needed, the embedder at the start.
+
+    Args:
+        home: Whose tenants to serve.
+        open_embedder: Opens the embedder.
+        open_generator: Opens the language model of a name.
+        public: Where the server is reached; without it, on this machine alone.
+    """
     resources = Resources(home, open_embedder, open_generator)
+    limits = Limits(visitor_questions=home.settings.visitor_questions, tenant_questions=home.settings.tenant_questions)
     seats = asyncio.Semaphore(MAX_WRITING)
 
     def open_tenant(name: FromPath[str]) -> Tenant:
@@ -88,9 +103,13 @@ def create_app(home: Home, open_embedder: OpenEmbedder, open_generator: OpenGene
         route_handlers=[*_PAGES, show_health, show_openapi, tenant_api()],
         dependencies={
             "resources": Provide(lambda: resources, sync_to_thread=False),
+            "limits": Provide(lambda: limits, sync_to_thread=False),
+            "principal": Provide(principal_of_request, sync_to_thread=False),
             "seats": Provide(lambda: seats, sync_to_thread=False),
             "tenant": Provide(open_tenant, sync_to_thread=True),
         },
+        guards=[check_access],
+        state=State({"resources": resources, "public": public or PublicAddress()}),
         exception_handlers=failures,
         lifespan=[keep_open],
         request_class=CarefulRequest,
@@ -100,7 +119,12 @@ def create_app(home: Home, open_embedder: OpenEmbedder, open_generator: OpenGene
     )
 
 
-@get("/openapi.json", include_in_schema=False, sync_to_thread=True)
+def principal_of_request(request: Request[Any, Any, Any]) -> Principal:
+    """Return who asks."""
+    return principal_of(request)
+
+
+@get("/t/{name:str}/api/openapi.json", policy=READ, include_in_schema=False, sync_to_thread=True)
 def show_openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Describe the API."""
     return describe_api([show_health, tenant_api()], request.app.dependencies)

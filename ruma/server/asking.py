@@ -1,18 +1,18 @@
 """From a question to the events of its answer."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from ruma.chat.answering import Answer, answer
-from ruma.errors import RumaError
+from ruma.server.access import Principal
 from ruma.server.events import BEAT, Event, in_one_thread
 from ruma.server.failures import Failure, describe_failure
 from ruma.server.resources import Resources
 from ruma.server.shapes import Done, Evidence, Mode, Question, Token, place_of
 from ruma.tenant.agents import read_agent
-from ruma.tenant.conversations import delete_conversation, start_conversation
+from ruma.tenant.conversations import OpenConversation, begin_conversation, resume_conversation
 from ruma.tenant.tenant import Tenant
 
 
@@ -21,11 +21,13 @@ class Begun:
     """An answer whose evidence is known and whose text is still to come."""
 
     answer: Answer
-    conversation: str
+    conversation: OpenConversation
     tenant: Tenant
+    check: Callable[[], None]
+    """Raises once whoever asks may read on no longer."""
 
 
-def begin_answer(asked: Question, tenant: Tenant, resources: Resources) -> Begun:
+def begin_answer(asked: Question, tenant: Tenant, principal: Principal, resources: Resources) -> Begun:
     """Find the evidence for a question. Everything that can fail predictably fails here.
 
     Raises:
@@ -37,21 +39,19 @@ def begin_answer(asked: Question, tenant: Tenant, resources: Resources) -> Begun
     agent = read_agent(tenant)
     mode = asked.mode or agent.mode
     generator = None if mode == "quote" else resources.generator(agent.model)
-    conversation = asked.conversation or start_conversation(tenant)
-    try:
-        begun = answer(
-            asked.question,
-            tenant=tenant,
-            embedder=resources.embedder(),
-            generator=generator,
-            conversation_id=conversation,
-            mode=mode,
-        )
-    except RumaError:
-        if not asked.conversation:
-            delete_conversation(tenant, conversation)
-        raise
-    return Begun(begun, conversation, tenant)
+    if asked.conversation:
+        conversation = resume_conversation(tenant, asked.conversation)
+    else:
+        conversation = begin_conversation(asked.channel, website=asked.website[:200], language=asked.language[:20])
+    begun = answer(
+        asked.question,
+        tenant=tenant,
+        embedder=resources.embedder(),
+        generator=generator,
+        conversation=conversation,
+        mode=mode,
+    )
+    return Begun(begun, conversation, tenant, principal.watch(tenant))
 
 
 def _mode(reply: Answer) -> Mode:
@@ -60,11 +60,11 @@ def _mode(reply: Answer) -> Mode:
 
 async def answer_events(begun: Begun, seats: asyncio.Semaphore) -> AsyncGenerator[Event, None]:
     """Give the events of an answer; what fails on the way is raised."""
-    reply, name = begun.answer, begun.tenant.name
+    reply, tenant = begun.answer, begun.tenant
     yield Event(
         "evidence",
         Evidence(
-            citations=[place_of(name, citation) for citation in reply.citations],
+            citations=[place_of(tenant, citation) for citation in reply.citations],
             is_declined=reply.is_declined,
             mode=_mode(reply),
             question=reply.understood,
@@ -73,18 +73,19 @@ async def answer_events(begun: Begun, seats: asyncio.Semaphore) -> AsyncGenerato
     )
     # Quoting needs no model, so it waits for nobody who uses one.
     turn = seats if reply.mode == "write" else asyncio.Semaphore()
-    async with aclosing(in_one_thread(reply.tokens, turn, begun.tenant.check_present)) as tokens:
+    async with aclosing(in_one_thread(reply.tokens, turn, begun.check)) as tokens:
         async for text in tokens:
             yield Event("token", Token(text)) if text else BEAT
     yield Event(
         "done",
         Done(
             text=reply.text,
-            citations=[place_of(name, citation) for citation in reply.cited],
+            citations=[place_of(tenant, citation) for citation in reply.cited],
             is_declined=reply.is_declined,
             mode=_mode(reply),
             seconds=dict(reply.seconds),
-            conversation=begun.conversation,
+            conversation=begun.conversation.secret,
+            message_id=reply.message_id or 0,
         ),
     )
 

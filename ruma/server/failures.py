@@ -4,14 +4,18 @@ Messages of errors that name files or keys of this machine are for its operator:
 """
 
 import logging
+import math
+import re
 import traceback
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Request, Response
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException
 from litestar.exceptions import ValidationException as InvalidRequest
+from litestar.response import Redirect
 
 from ruma import errors
 from ruma.server.rendering import render
@@ -50,6 +54,9 @@ REFUSALS = {
 """The code and the message of what the framework refuses by itself; an empty message leaves the one it gave."""
 
 
+_API = re.compile(r"/t/[^/]*/(api|v1)/")
+
+
 @dataclass(frozen=True)
 class Problem:
     """What went wrong, and what to do about it."""
@@ -86,11 +93,25 @@ def describe_failure(exc: BaseException) -> tuple[int, Problem]:
 def respond_to_failure(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
     """Answer any failure of any route: a page to a browser that opens one, JSON to everything else."""
     status, problem = describe_failure(exc)
-    headers = exc.headers if isinstance(exc, HTTPException) else None
+    headers = dict(exc.headers or {}) if isinstance(exc, HTTPException) else {}
+    if isinstance(exc, errors.TooManyError):
+        headers["retry-after"] = str(max(1, math.ceil(exc.retry_seconds)))
+    if isinstance(exc, errors.SignInError) and (page := sign_in_page(request)):
+        return Redirect(page, status_code=303)
     if wants_page(request):
         page = render("error.html", status=status, message=problem.message, hint=problem.hint)
         return Response(page, status_code=status, media_type=MediaType.HTML, headers=headers)
     return Response(Failure(problem), status_code=status, media_type=MediaType.JSON, headers=headers)
+
+
+def sign_in_page(request: Request[Any, Any, Any]) -> str:
+    """Return the address of the page to sign in on, with the way back; empty where no person opened a page."""
+    parts = request.url.path.split("/")
+    if not wants_page(request) or parts[:2] != ["", "t"] or len(parts) < 3:
+        return ""
+    # A change is not sent a second time: who signs in lands on the page that it was made on.
+    back = f"?next={quote(request.url.path)}" if request.method == "GET" else ""
+    return f"/t/{parts[2]}/sign-in{back}"
 
 
 def describe_bug(exc: BaseException) -> str:
@@ -110,7 +131,8 @@ def describe_bug(exc: BaseException) -> str:
 
 def wants_page(request: Request[Any, Any, Any]) -> bool:
     """Tell whether the reader is a person who opened an address in a browser."""
-    return "/api/" not in request.url.path and "text/html" in request.headers.get("accept", "")
+    is_opened = "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
+    return is_opened and not _API.match(request.url.path)
 
 
 def _sentence(exc: HTTPException) -> str:

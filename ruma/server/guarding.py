@@ -29,6 +29,10 @@ CONTENT_POLICY = "; ".join(
         "trusted-types 'none'",
     ]
 )
+_MEMBERS = {
+    "trusted-types 'none'": "trusted-types default",
+    "frame-ancestors 'none'": "frame-ancestors 'none'; frame-src 'self'",
+}
 SECURITY_HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
@@ -65,6 +69,14 @@ class CarefulRequest(Request[Any, Any, Any]):
             return await super().json()
         except (UnicodeDecodeError, RecursionError) as exc:
             raise ClientException("The body is not JSON.") from exc
+
+
+def member_policy() -> str:
+    """Return the content policy of members' pages: htmx turns pages of ours into markup, and a preview is framed."""
+    policy = CONTENT_POLICY
+    for usual, theirs in _MEMBERS.items():
+        policy = policy.replace(usual, theirs)
+    return policy
 
 
 def is_loopback(host: str) -> bool:

@@ -9,9 +9,11 @@ from litestar.params import PathParameter
 
 from ruma.chat.answering import Citation
 from ruma.chat.searching import FoundPassage
-from ruma.tenant.conversations import Conversation, StoredCitation
+from ruma.tenant.conversations import Conversation, Message, StoredCitation
+from ruma.tenant.tenant import Tenant
 
 Mode = Literal["quote", "write"]
+Role = Literal["visitor", "agent", "person"]
 DocumentId = Annotated[int, PathParameter(ge=1, le=2**63 - 1)]
 """What can be a document's number; a larger one would be no number to the database."""
 
@@ -22,9 +24,15 @@ class Question:
 
     question: str
     conversation: str | None = None
-    """The id that an earlier answer gave: the question may then refer to what was said before."""
+    """The secret that an earlier answer gave: the question may then refer to what was said before."""
     mode: Literal["auto", "quote", "write"] | None = None
     """How to answer; without it, as the agent is set up."""
+    channel: Literal["page", "widget", "api", "trial"] = "api"
+    """Where it was asked. What members try (`trial`) is not counted as a visitor's conversation."""
+    website: str = ""
+    """The origin of the page that holds the widget."""
+    language: str = ""
+    """The language of that page."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,9 @@ class Done:
     mode: Mode
     seconds: Mapping[str, float]
     conversation: str
+    """The conversation's secret: to ask on in it, to read it and to delete it. It is stored nowhere but here."""
+    message_id: int
+    """The answer's number in the conversation, for feedback."""
 
 
 @dataclass(frozen=True)
@@ -162,19 +173,22 @@ class DocumentText:
 class Said:
     """A message of a conversation."""
 
-    role: Literal["visitor", "agent"]
+    role: Role
     text: str
     created_at: str
     mode: str
     is_declined: bool
     citations: list[Place]
+    id: int = 0
+    author: str = ""
+    """Who answered by hand; empty for the agent and the visitor."""
 
 
 @dataclass(frozen=True)
 class ConversationText:
     """A conversation, its messages oldest first."""
 
-    id: str
+    id: int
     messages: list[Said] = field(default_factory=list)
 
 
@@ -186,12 +200,18 @@ class Health:
     version: str
 
 
-def passage_url(tenant: str, document_id: int, start: int, end: int) -> str:
+def seal_document(tenant: Tenant, document_id: int) -> str:
+    """Return what makes the address of a document's page open that one document to a visitor who was shown it."""
+    return tenant.key.derive(b"ruma cited", str(document_id).encode()).hex()[:32]
+
+
+def passage_url(tenant: Tenant, document_id: int, start: int, end: int) -> str:
     """Return the address of a document's page with a passage marked and scrolled to."""
-    return f"/t/{quote(tenant)}/documents/{document_id}?start={start}&end={end}#cited"
+    seal = seal_document(tenant, document_id)
+    return f"/t/{quote(tenant.name)}/documents/{document_id}?start={start}&end={end}&seal={seal}#cited"
 
 
-def place_of(tenant: str, citation: Citation | StoredCitation) -> Place:
+def place_of(tenant: Tenant, citation: Citation | StoredCitation) -> Place:
     """Return a citation as the API gives it."""
     document_id, start, end = citation.document_id, citation.start, citation.end
     return Place(
@@ -207,7 +227,7 @@ def place_of(tenant: str, citation: Citation | StoredCitation) -> Place:
     )
 
 
-def passage_of(tenant: str, found: FoundPassage) -> PassageFound:
+def passage_of(tenant: Tenant, found: FoundPassage) -> PassageFound:
     """Return a found passage as the API gives it."""
     chunk = found.chunk
     return PassageFound(
@@ -223,17 +243,21 @@ def passage_of(tenant: str, found: FoundPassage) -> PassageFound:
     )
 
 
-def conversation_of(tenant: str, conversation: Conversation) -> ConversationText:
+def conversation_of(tenant: Tenant, conversation: Conversation) -> ConversationText:
     """Return a stored conversation as the API gives it."""
-    messages = [
-        Said(
-            role="agent" if message.role == "agent" else "visitor",
-            text=message.text,
-            created_at=message.created_at,
-            mode=message.mode,
-            is_declined=message.is_declined,
-            citations=[place_of(tenant, citation) for citation in message.citations],
-        )
-        for message in conversation.messages
-    ]
-    return ConversationText(conversation.id, messages)
+    return ConversationText(conversation.id, [said_of(tenant, message) for message in conversation.messages])
+
+
+def said_of(tenant: Tenant, message: Message) -> Said:
+    """Return a stored message as the API gives it."""
+    roles: dict[str, Role] = {"visitor": "visitor", "agent": "agent", "person": "person"}
+    return Said(
+        role=roles[message.role],
+        text=message.text,
+        created_at=message.created_at,
+        mode=message.mode,
+        is_declined=message.is_declined,
+        citations=[place_of(tenant, citation) for citation in message.citations],
+        id=message.id,
+        author=message.author,
+    )

@@ -1,10 +1,13 @@
-"""What visitors asked and what the agent answered. Members find a conversation by its number, its visitor by a secret."""
+"""What visitors asked and what the agent answered.
+
+Members find a conversation by its number, its visitor by a secret.
+"""
 
 import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ruma.errors import NotFoundError
 from ruma.tenant.clock import now
@@ -100,7 +103,9 @@ def add_exchange(
     is_declined: bool,
     citations: Sequence[tuple[int, int, int, int]],
 ) -> int:
-    """Add a question and its whole answer, and return the answer's number. Citations are (number, document id, start, end).
+    """Add a question and its whole answer, and return the answer's number.
+
+    Citations are (number, document id, start, end).
 
     A quoted answer's text is not stored: it is the documents' own words, found by its citations.
 
@@ -121,7 +126,7 @@ def add_exchange(
             values (?, ?, ?, ?, ?, ?)"""
         db.execute(insert, [conversation_id, "visitor", question, "", 0, time])
         kept = "" if mode == "quote" and not is_declined else answer_text
-        message_id = int(db.execute(insert, [conversation_id, "agent", kept, mode, int(is_declined), time]).lastrowid)
+        message_id: Any = db.execute(insert, [conversation_id, "agent", kept, mode, int(is_declined), time]).lastrowid
         for number, document_id, start, end in citations:
             # A document that went while the answer was written leaves a citation of nothing.
             db.execute(
@@ -133,7 +138,7 @@ def add_exchange(
         ):
             db.execute("update message set text = '' where id = ?", [message_id])
     conversation.id = conversation_id
-    return message_id
+    return int(message_id)
 
 
 def read_conversation(tenant: Tenant, conversation_id: int) -> Conversation:
@@ -198,12 +203,12 @@ def _text(text: str, citations: Sequence[StoredCitation]) -> str:
 
 def _store(db: "Database", conversation: OpenConversation, time: str) -> int:
     row = [_hash(conversation.secret), conversation.channel, conversation.website, conversation.language, time, time]
-    stored = db.execute(
+    number: Any = db.execute(
         """insert into conversation (secret_hash, channel, website, language, started_at, last_at)
            values (?, ?, ?, ?, ?, ?)""",
         row,
-    )
-    return int(stored.lastrowid)
+    ).lastrowid
+    return int(number)
 
 
 def _hash(secret: str) -> bytes:

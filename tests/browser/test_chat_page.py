@@ -52,13 +52,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     make_tenant(home)
     make_tenant(home, "writing", mode="write")
     home.create("empty")
+    with home.open("empty") as tenant:
+        change_agent(tenant, is_published=True)
     home.create("hostile")
     with home.open("hostile") as tenant:
         for number, payload in enumerate(MARKUP):
             sections = [(f"Heading {payload}", 1, [f"Zebra{number} says {payload}."])]
             store(tenant, f"{number}{payload}", f"Title {payload}", sections)
         hostile = " ".join(MARKUP)
-        change_agent(tenant, name=hostile, greeting=hostile, questions=tuple(MARKUP), decline=hostile, mode="quote")
+        change_agent(
+            tenant,
+            name=hostile,
+            greeting=hostile,
+            questions=tuple(MARKUP),
+            decline=hostile,
+            mode="quote",
+            is_published=True,
+        )
     with Running(folder, WRITTEN, "0.02") as running:
         yield running
 

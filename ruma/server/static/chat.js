@@ -1,6 +1,6 @@
 // The chat page. Every word of a visitor, a document or a model is set as text; nothing is ever parsed as markup.
 
-const home = document.body.dataset.home;
+const { home, csrf } = document.body.dataset;
 const talk = document.getElementById("talk");
 const log = document.getElementById("log");
 const form = document.getElementById("ask");
@@ -167,8 +167,8 @@ async function problemOf(response) {
 async function receive(question, message, signal) {
   const response = await fetch(`${home}/api/chat`, {
     method: "POST",
-    headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
-    body: JSON.stringify({ question, conversation }),
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream", "X-Ruma-CSRF": csrf },
+    body: JSON.stringify({ question, conversation, channel: "page", language: document.documentElement.lang }),
     signal,
   });
   if (!response.ok) throw new Failed(await problemOf(response));
@@ -318,7 +318,8 @@ document.getElementById("again").addEventListener("click", () => {
 async function restore() {
   const id = sessionStorage.getItem(kept);
   if (conversation || !id) return;
-  const response = await fetch(`${home}/api/conversations/${encodeURIComponent(id)}`).catch(() => null);
+  const headers = { "X-Ruma-Conversation": id };
+  const response = await fetch(`${home}/api/conversation`, { headers }).catch(() => null);
   if (!response?.ok || running) {
     if (response?.status === 404) forget();
     return;

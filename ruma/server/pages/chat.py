@@ -1,41 +1,38 @@
 """The pages for people: the chat, which also works without scripts, and the documents it cites."""
 
 import asyncio
+import hmac
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
-from litestar.exceptions import HTTPException
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
-from ruma.errors import InputError, NotFoundError, RumaError
+from ruma.errors import NotFoundError, RumaError, SignInError
+from ruma.server.access import PUBLIC, READ, VISITOR, Principal
 from ruma.server.asking import answer_events, begin_answer
 from ruma.server.events import collect
 from ruma.server.failures import Problem, describe_failure
+from ruma.server.limits import Limits
+from ruma.server.pages.shell import first, read_form
 from ruma.server.rendering import render, static_files
 from ruma.server.resources import NOTHING_HERE, Resources
-from ruma.server.shapes import DocumentId, Done, Place, Question, Said, conversation_of
+from ruma.server.shapes import DocumentId, Done, Place, Question, Said, conversation_of, seal_document
 from ruma.server.viewing import view_document
 from ruma.tenant.agents import Agent, read_agent
-from ruma.tenant.conversations import read_conversation
+from ruma.tenant.conversations import read_conversation, resume_conversation
 from ruma.tenant.documents import read_document
 from ruma.tenant.index import count_chunks
 from ruma.tenant.tenant import Tenant
 
-FORM = "application/x-www-form-urlencoded"
+DOCUMENT_GONE = "This document is not there any more."
 _MARK = re.compile(r"\[([0-9]{1,3})\]")
-
-
-class NotAFormException(HTTPException):
-    """The body of the request is not said to be a form."""
-
-    status_code = 415
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def split_answer(text: str, places: list[Place]) -> list[list[Part]]:
     return paragraphs
 
 
-@get("/", sync_to_thread=True, include_in_schema=False)
+@get("/", policy=PUBLIC, sync_to_thread=True, include_in_schema=False)
 def show_home(resources: NamedDependency[Resources]) -> Response[Any]:
     """Lead to the one tenant's page; where there are several, name none of them."""
     names = resources.home.names()
@@ -72,46 +69,63 @@ def show_home(resources: NamedDependency[Resources]) -> Response[Any]:
     return Response(page, status_code=404 if names else 200, media_type=MediaType.HTML)
 
 
-@get("/t/{name:str}", sync_to_thread=True, include_in_schema=False, media_type=MediaType.HTML)
-def show_chat(tenant: NamedDependency[Tenant]) -> str:
-    """Show the chat page."""
-    return _chat_page(tenant)
+@get("/t/{name:str}", policy=VISITOR, sync_to_thread=True, include_in_schema=False, media_type=MediaType.HTML)
+def show_chat(tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]) -> str:
+    """Show the chat page: to everyone where it is published, else to members.
+
+    Raises:
+        SignInError: It is not published, and nobody is signed in.
+    """
+    _check_published(tenant, principal)
+    return _chat_page(tenant, principal)
 
 
-@post("/t/{name:str}/ask", status_code=200, include_in_schema=False)
+@post("/t/{name:str}/ask", policy=VISITOR, status_code=200, include_in_schema=False)
 async def ask(
     request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
     seats: NamedDependency[asyncio.Semaphore],
+    limits: NamedDependency[Limits],
 ) -> Response[str]:
     """Answer a question that was sent as a plain form, on a page of its own."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise NotAFormException("The body must be a form.")
-    asked = _read_form(await request.body())
+    sent = await read_form(request)
+    asked = Question(first(sent, "question"), first(sent, "conversation") or None, channel="page")
+    limits.take_question(tenant, principal, visitor=asked.conversation or "")
     done: Done | None = None
     status, problem = 200, None
     try:
-        begun = await sync_to_thread(begin_answer, asked, tenant, resources)
+        await sync_to_thread(_check_published, tenant, principal)
+        begun = await sync_to_thread(begin_answer, asked, tenant, principal, resources)
         events = await collect(request, answer_events(begun, seats))
         done = events[-1].data if events else None
-    except NotFoundError:
+    except (NotFoundError, SignInError):
         raise
     except RumaError as exc:
         status, problem = describe_failure(exc)
-    page = await sync_to_thread(_chat_page, tenant, asked, done, problem)
+    page = await sync_to_thread(_chat_page, tenant, principal, asked, done, problem)
     return Response(page, status_code=status, media_type=MediaType.HTML)
 
 
-@get("/t/{name:str}/documents/{document_id:int}", sync_to_thread=True, include_in_schema=False)
+@get("/t/{name:str}/documents/{document_id:int}", policy=VISITOR, sync_to_thread=True, include_in_schema=False)
 def show_document_page(
     tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
     document_id: DocumentId,
     start: Annotated[int | None, QueryParameter(ge=0)] = None,
     end: Annotated[int | None, QueryParameter(ge=0)] = None,
     part: Annotated[int | None, QueryParameter(ge=1)] = None,
+    seal: Annotated[str, QueryParameter(max_length=64)] = "",
 ) -> Response[str]:
-    """Show a document's text, the cited words marked."""
+    """Show a document's text, the cited words marked: to members any, to visitors one that was cited to them.
+
+    Raises:
+        NotFoundError: There is no such document, or it was not cited.
+    """
+    may_read = principal.may(READ) or hmac.compare_digest(seal.encode(), seal_document(tenant, document_id).encode())
+    if not may_read:
+        raise NotFoundError(DOCUMENT_GONE)
     document = read_document(tenant, document_id)
     page = render(
         "document.html",
@@ -123,7 +137,7 @@ def show_document_page(
     return Response(page, media_type=MediaType.HTML)
 
 
-@get("/static/{name:str}", include_in_schema=False)
+@get("/static/{name:str}", policy=PUBLIC, include_in_schema=False)
 async def show_static(name: FromPath[str]) -> Response[bytes]:
     """Give one of the files that pages load."""
     if name not in static_files():
@@ -133,22 +147,24 @@ async def show_static(name: FromPath[str]) -> Response[bytes]:
     return Response(content, media_type=media_type, headers={"cache-control": "public, max-age=31536000, immutable"})
 
 
-def _read_form(body: bytes) -> Question:
-    try:
-        sent = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=10))
-    except ValueError as exc:
-        raise InputError("The form has too many fields.") from exc
-    return Question(sent.get("question", ""), sent.get("conversation"))
+def _check_published(tenant: Tenant, principal: Principal) -> None:
+    if principal.kind == "visitor" and not read_agent(tenant).is_published:
+        raise SignInError("Please sign in.")
 
 
 def _chat_page(
-    tenant: Tenant, asked: Question | None = None, done: Done | None = None, problem: Problem | None = None
+    tenant: Tenant,
+    principal: Principal,
+    asked: Question | None = None,
+    done: Done | None = None,
+    problem: Problem | None = None,
 ) -> str:
     agent = read_agent(tenant)
     conversation = done.conversation if done else (asked.conversation if asked else None)
     return render(
         "chat.html",
         tenant=tenant.name,
+        csrf=principal.csrf,
         agent=agent,
         initial=_initial(agent),
         has_documents=count_chunks(tenant) > 0,
@@ -163,7 +179,8 @@ def _chat_page(
 def _messages(tenant: Tenant, conversation: str | None) -> list[Said]:
     if not conversation:
         return []
-    return conversation_of(tenant.name, read_conversation(tenant, conversation)).messages
+    number = resume_conversation(tenant, conversation).id
+    return conversation_of(tenant, read_conversation(tenant, number)).messages if number else []
 
 
 def _initial(agent: Agent) -> str:

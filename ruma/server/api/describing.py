@@ -27,11 +27,11 @@ from ruma.server.shapes import (
 
 _QUESTION = "What does delivery to Marrowby cost?"
 _SENTENCE = "Delivery in Marrowby town costs £2.50, and is free for orders of £20 or more."
-_URL = "/t/bakery/documents/4?start=598&end=676#cited"
+_URL = "/t/bakery/documents/4?start=598&end=676&seal=9f2c1e6a0b7d4f3895ce1ab2d0347f61#cited"
 _CONVERSATION = "fZ0m3xJ8q1Yt5VbKc7RwUe2LhNp9SgDa6iTo4XyBvE0"
 _PLACE = Place(1, 4, "Delivery", "Where we deliver, and what it costs", 1, 598, 676, _SENTENCE, _URL)
 _SUMMARY = DocumentSummary(4, "delivery.pdf", "Delivery", "application/pdf", 52276, "2026-03-02T09:15:04Z")
-_DONE = Done(f"{_SENTENCE} [1]", [_PLACE], False, "quote", {"search": 0.011, "evidence": 0.002}, _CONVERSATION)
+_DONE = Done(f"{_SENTENCE} [1]", [_PLACE], False, "quote", {"search": 0.011, "evidence": 0.002}, _CONVERSATION, 82)
 
 _EXAMPLES: dict[type, Any] = {
     AgentInfo: AgentInfo("Marrowby Bakery", "Hello! Ask me about the bakery.", [_QUESTION], True),
@@ -42,10 +42,10 @@ _EXAMPLES: dict[type, Any] = {
         4, "delivery.pdf", "Delivery", "application/pdf", 52276, _SUMMARY.added_at, _SENTENCE, [Section(0, 78, "", 1)]
     ),
     ConversationText: ConversationText(
-        _CONVERSATION,
+        17,
         [
-            Said("visitor", _QUESTION, "2026-03-02T09:20:11Z", "", False, []),
-            Said("agent", _DONE.text, "2026-03-02T09:20:11Z", "quote", False, [_PLACE]),
+            Said("visitor", _QUESTION, "2026-03-02T09:20:11Z", "", False, [], 81),
+            Said("agent", _DONE.text, "2026-03-02T09:20:11Z", "quote", False, [_PLACE], 82),
         ],
     ),
     Health: Health(True, __version__),
@@ -56,6 +56,18 @@ _SENT = {
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),
+    401: (
+        "Nobody is signed in, and there is no valid API key.",
+        Problem("sign_in_needed", "Please sign in.", "Programs send an API key: Authorization: Bearer ruma_…"),
+    ),
+    403: (
+        "The role or the API key may not do this.",
+        Problem("forbidden", "Your role may not do this.", "An owner can make you editor."),
+    ),
+    429: (
+        "Too much was asked in too short a time; the header Retry-After says when again.",
+        Problem("too_many", "That were many questions in a short time.", "Ask again in 4 seconds."),
+    ),
     404: (
         "There is no such tenant, document or conversation.",
         Problem("not_found", "There is nothing at this address."),

@@ -1,0 +1,204 @@
+"""Who asks, and what they may. The one place that decides it: every route names one of the policies here.
+
+A member comes with a session's cookie, a program with an API key, a visitor with nothing.
+"""
+
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from litestar.concurrency import sync_to_thread
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from ruma.errors import ForbiddenError, SignInError
+from ruma.server.addresses import PublicAddress
+from ruma.tenant.agents import read_agent
+from ruma.tenant.api_keys import ApiKey, find_api_key, is_valid
+from ruma.tenant.attempts import note_wrong_secret
+from ruma.tenant.members import Member
+from ruma.tenant.sessions import Session, find_session, is_open
+from ruma.tenant.tenant import Tenant
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Role = Literal["viewer", "editor", "owner"]
+Scope = Literal["chat", "read", "write", "conversations", "manage"]
+
+ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
+"""Each may do what those before it may."""
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+CSRF_HEADER = "x-ruma-csrf"
+_KEY_START = "Bearer "
+_CHECK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who may call a route."""
+
+    name: str
+    role: Role | None = None
+    """The lowest role of a member who may; None where no member is meant."""
+    scope: Scope | None = None
+    """The scope of an API key that may; None where no key is meant."""
+    admits_visitors: bool = False
+    """Whether visitors may too, as long as the agent is open to them."""
+
+
+PUBLIC = Policy("public")
+"""Anyone. What is called so is on a list that a test knows."""
+VISITOR = Policy("visitor", "viewer", "chat", admits_visitors=True)
+CHAT = Policy("chat", "viewer", "chat")
+READ = Policy("read", "viewer", "read")
+WRITE = Policy("write", "editor", "write")
+INBOX_READ = Policy("inbox-read", "viewer", "conversations")
+INBOX = Policy("inbox", "editor", "conversations")
+MANAGE = Policy("manage", "owner", "manage")
+OWN = Policy("own", "viewer")
+"""A member's own account: no API key stands for a person."""
+POLICIES = (PUBLIC, VISITOR, CHAT, READ, WRITE, INBOX_READ, INBOX, MANAGE, OWN)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks."""
+
+    kind: Literal["member", "key", "visitor"]
+    session: Session | None = None
+    key: ApiKey | None = None
+    address: str = ""
+    """The network address of the asker."""
+
+    @property
+    def member(self) -> Member | None:
+        """The member, where it is one."""
+        return self.session.member if self.session else None
+
+    @property
+    def name(self) -> str:
+        """What is written down as who did something."""
+        if self.session:
+            return self.session.member.name
+        return f"API key {self.key.name}" if self.key else "visitor"
+
+    @property
+    def csrf(self) -> str:
+        """What a member's page must send back with every change; empty for the others."""
+        return self.session.csrf if self.session else ""
+
+    def may(self, policy: Policy) -> bool:
+        """Tell whether a policy lets this one in as a member or as a key."""
+        if self.session:
+            return policy.role is not None and ROLES.index(self.session.member.role) >= ROLES.index(policy.role)
+        return self.key is not None and policy.scope in self.key.scopes
+
+    def watch(self, tenant: Tenant) -> Callable[[], None]:
+        """Return a check for what goes on for long: it raises SignInError once the session or the key has ended.
+
+        It looks twice a second at most, however often it is called.
+        """
+        if self.kind == "visitor":
+            return tenant.check_present
+        checked = time.monotonic()
+
+        def check() -> None:
+            nonlocal checked
+            tenant.check_present()
+            if time.monotonic() - checked < _CHECK_SECONDS:
+                return
+            checked = time.monotonic()
+            is_there = (self.session and is_open(tenant, self.session.id)) or (
+                self.key and is_valid(tenant, self.key.id)
+            )
+            if not is_there:
+                raise SignInError("You were signed out.", hint="Sign in again.")
+
+        return check
+
+
+def cookie_name(tenant_name: str) -> str:
+    """Return the name of a tenant's session cookie. The prefix binds it to this host, to TLS and to the path `/`."""
+    return f"__Host-ruma-{tenant_name}"
+
+
+async def check_access(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let through who the route's policy admits, and note who it is for the dependency `principal`.
+
+    Raises:
+        NotFoundError: There is no such tenant.
+        SignInError: Nobody who may is known from the request.
+        ForbiddenError: It is known who asks, and they may not; or the change did not come from our own page.
+        TooManyError: Keys were tried too often from this address.
+    """
+    if connection.scope.get("method") == "OPTIONS":
+        return  # the framework's own answer: which methods there are
+    policy: Policy = handler.opt["policy"]
+    if policy is not PUBLIC:
+        connection.scope["ruma_principal"] = await sync_to_thread(_admit, connection, policy)  # type: ignore[typeddict-unknown-key]
+
+
+def principal_of(connection: Connection) -> Principal:
+    """Return who asks, as `check_access` noted it; on a public route, a visitor."""
+    found: Principal | None = connection.scope.get("ruma_principal")  # type: ignore[assignment]
+    return found or Principal("visitor", address=_address(connection))
+
+
+def identify(connection: Connection, tenant: Tenant) -> Principal:
+    """Return who asks, by what the request carries.
+
+    Raises:
+        SignInError: There is an API key, and it is none of this tenant's.
+        TooManyError: Keys were tried too often from this address.
+    """
+    address = _address(connection)
+    sent = connection.headers.get("authorization", "")
+    if sent:
+        secret = sent[len(_KEY_START) :].strip() if sent.startswith(_KEY_START) else ""
+        key = find_api_key(tenant, secret)
+        if key is None:
+            note_wrong_secret(tenant, "api-key", address=address)
+            raise SignInError("This API key is not valid here.", hint="Owners make keys on the page Members and keys.")
+        return Principal("key", key=key, address=address)
+    secret = connection.cookies.get(cookie_name(tenant.name), "")
+    session = find_session(tenant, secret) if secret else None
+    if session is None:
+        return Principal("visitor", address=address)
+    return Principal("member", session=session, address=address)
+
+
+def sent_by_our_page(connection: Connection, principal: Principal) -> bool:
+    """Tell whether a member's change carries the mark that only our own pages know; compared as bytes."""
+    if principal.session is None or connection.scope.get("method") in SAFE_METHODS:
+        return True
+    sent = connection.headers.get(CSRF_HEADER, "").encode("utf-8", "replace")
+    return hmac.compare_digest(sent, principal.csrf.encode())
+
+
+def _admit(connection: Connection, policy: Policy) -> Principal:
+    tenant = connection.app.state.resources.tenant(connection.path_params["name"])
+    principal = identify(connection, tenant)
+    is_ours = sent_by_our_page(connection, principal)
+    if principal.may(policy) and is_ours:
+        return principal
+    if policy.admits_visitors:
+        agent = read_agent(tenant)
+        if (agent.is_published or agent.websites) and principal.kind != "key":
+            return Principal("visitor", address=principal.address)
+    if principal.kind == "visitor":
+        raise SignInError("Please sign in.", hint="Programs send an API key: Authorization: Bearer ruma_…")
+    if not is_ours:
+        raise ForbiddenError("This page is out of date.", hint="Load it again, and try once more.")
+    if principal.key:
+        raise ForbiddenError(
+            f"The API key {principal.key.name} may not do this.",
+            hint=f"It needs the scope {policy.scope}." if policy.scope else "Only a member who is signed in may.",
+        )
+    raise ForbiddenError("Your role may not do this.", hint=f"An owner can make you {policy.role}.")
+
+
+def _address(connection: Connection) -> str:
+    public: PublicAddress = connection.app.state.public
+    return public.client_address(connection.scope)

@@ -1,0 +1,83 @@
+"""Asking the agent, and searching what it answers from."""
+
+import asyncio
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.background_tasks import BackgroundTask
+from litestar.concurrency import sync_to_thread
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from litestar.response import Stream
+
+from ruma.chat.searching import search
+from ruma.errors import InputError
+from ruma.server.access import CHAT, VISITOR, Principal
+from ruma.server.api.describing import answers_with
+from ruma.server.asking import answer_events, begin_answer, say_errors
+from ruma.server.events import collect, encode_event
+from ruma.server.guarding import require_json
+from ruma.server.limits import Limits
+from ruma.server.resources import Resources
+from ruma.server.shapes import Done, Passages, Question, SearchQuestion, passage_of
+from ruma.tenant.tenant import Tenant
+
+EVENT_STREAM = "text/event-stream"
+MOST_PASSAGES = 50
+
+
+@post(
+    "/chat",
+    policy=VISITOR,
+    status_code=200,
+    guards=[require_json],
+    responses=answers_with(Done, 400, 401, 404, 409, 429, 503),
+)
+async def chat(
+    request: Request[Any, Any, Any],
+    data: JSONBody[Question],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+    seats: NamedDependency[asyncio.Semaphore],
+    limits: NamedDependency[Limits],
+) -> Response[Any]:
+    """Answer a question from the tenant's documents.
+
+    With `Accept: text/event-stream` the answer comes as it is made: one event `evidence` at once, then `token`
+    for each piece of text, then `done` with the whole answer, or `error`. Without it, it comes as one JSON object,
+    the same as the data of `done`. Closing the connection stops the answer; nothing of it is kept.
+    """
+    limits.take_question(tenant, principal, visitor=data.conversation or "")
+    begun = await sync_to_thread(begin_answer, data, tenant, principal, resources)
+    events = answer_events(begun, seats)
+    if EVENT_STREAM not in request.headers.get("accept", ""):
+        collected = await collect(request, events)
+        return Response(collected[-1].data if collected else None)
+    told = say_errors(events)
+    return Stream(
+        (encode_event(event) async for event in told),
+        media_type=EVENT_STREAM,
+        headers={"x-accel-buffering": "no"},
+        background=BackgroundTask(told.aclose),
+    )
+
+
+@post(
+    "/search",
+    policy=CHAT,
+    status_code=200,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=answers_with(Passages, 400, 401, 403, 404, 409),
+)
+def search_passages(
+    data: JSONBody[SearchQuestion],
+    tenant: NamedDependency[Tenant],
+    resources: NamedDependency[Resources],
+) -> Passages:
+    """Return the passages that fit a question best, without an answer."""
+    if not 1 <= data.limit <= MOST_PASSAGES:
+        raise InputError(f"The limit must be 1 to {MOST_PASSAGES}, not {data.limit}.")
+    found = search(data.question, tenant, resources.embedder(), limit=data.limit)
+    return Passages([passage_of(tenant, one) for one in found])

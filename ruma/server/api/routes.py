@@ -1,0 +1,21 @@
+"""The routes of the API, gathered. What is not here is not there."""
+
+from litestar import Router
+
+from ruma.server.api import agent, chat, conversation, documents
+
+
+def tenant_api() -> Router:
+    """Return the routes under `/t/NAME/api`."""
+    return Router(
+        "/t/{name:str}/api",
+        route_handlers=[
+            agent.show_agent,
+            chat.chat,
+            chat.search_passages,
+            conversation.show_own_conversation,
+            conversation.delete_own_conversation,
+            documents.show_documents,
+            documents.show_document,
+        ],
+    )

@@ -1,0 +1,1 @@
+"""The pages for people: the chat for visitors, and everything that members work with."""

@@ -1,0 +1,141 @@
+"""Every route that the server has, tried by everybody who should not get in: none is left to memory.
+
+The routes are read from the application itself, so a new one is covered without a new test.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from ruma.config import load_settings
+from ruma.server.access import POLICIES, PUBLIC, ROLES, Policy
+from ruma.server.app import create_app
+from ruma.tenant.home import Home
+from ruma.tenant.members import change_member, find_member
+from tests.serving import EMBEDDER, make_tenant, sign_in, with_key
+
+HERE = "http://127.0.0.1:8420"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+PUBLISHED = {
+    ("GET", "/"),
+    ("GET", "/health"),
+    ("GET", "/static/{name}"),
+}
+"""Every route that anyone may call. Who adds one here has thought about it."""
+
+VALUES = {"name": "acme", "document_id": "1"}
+Routes = list[tuple[str, str, Policy]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Return a home of two tenants, one of which is closed to visitors."""
+    settings = load_settings(
+        {"home": tmp_path_factory.mktemp("home"), "key_source": "machine", "visitor_questions": 100_000}, {}
+    )
+    home = Home(settings)
+    make_tenant(home)
+    make_tenant(home, "other")
+    return home
+
+
+@pytest.fixture(scope="module")
+def client(home: Home) -> Iterator[TestClient[Litestar]]:
+    """Return a client that follows no redirect."""
+    app = create_app(home, lambda: EMBEDDER, lambda _: None)
+    with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
+        client.follow_redirects = False
+        yield client
+
+
+def find_routes() -> Routes:
+    """Return method, path and policy of every route."""
+    app = create_app(Home(load_settings({"home": "/nonexistent"}, {})), lambda: EMBEDDER, lambda _: None)
+    found: Routes = []
+    for route in app.routes:
+        for method, (handler, *_) in getattr(route, "route_handler_map", {}).items():
+            if method != "OPTIONS":
+                found.append((method, re.sub(r":\w+}", "}", route.path), handler.opt.get("policy")))
+    return found
+
+
+def address(path: str) -> str:
+    """Return a path with its parameters filled in."""
+    return re.sub(r"{(\w+)}", lambda match: VALUES.get(match[1], "1"), path)
+
+
+ROUTES = find_routes()
+IDS = [f"{method} {path}" for method, path, _ in ROUTES]
+
+
+@pytest.mark.parametrize(("method", "path", "policy"), ROUTES, ids=IDS)
+def test_f50_every_route_declares_a_policy(method: str, path: str, policy: Any) -> None:
+    """A route without a policy of ours is a mistake, and one that is public stands on the list."""
+    assert policy in POLICIES
+    assert (policy is PUBLIC) == ((method, path) in PUBLISHED)
+
+
+def test_f50_nothing_is_published_that_is_not_there() -> None:
+    """The list of public routes names only routes that the server has."""
+    assert {(method, path) for method, path, _ in ROUTES} >= PUBLISHED
+
+
+def expect(status: int, *, is_let_in: bool, who: str) -> None:
+    """Check that a status means what it should: let in (whatever comes then), or turned away at the door."""
+    turned_away = status in (401, 403, 429, 303)
+    assert status < 500, who
+    if is_let_in:
+        assert status not in (401, 403), who
+    else:
+        assert turned_away, f"{who} got {status}"
+
+
+@pytest.mark.parametrize(("method", "path", "policy"), ROUTES, ids=IDS)
+def test_f50_nobody_and_strangers_stay_outside(
+    client: TestClient[Litestar], home: Home, method: str, path: str, policy: Policy
+) -> None:
+    """Without a session or key, with another's or a made-up one, only what is public or for visitors opens."""
+    with home.open("other") as other:
+        strangers = {
+            "nobody": {},
+            "another tenant's owner": sign_in(other, "owner"),
+            "another tenant's cookie under this name": {
+                "Cookie": sign_in(other)["Cookie"].replace("ruma-other", "ruma-acme")
+            },
+            "another tenant's key": with_key(other, "chat", "read", "write", "conversations", "manage"),
+            "a made-up key": {"Authorization": "Bearer ruma_madeup"},
+            "no key at all": {"Authorization": "Basic YTpi"},
+        }
+    is_open = policy is PUBLIC or policy.admits_visitors
+    for who, headers in strangers.items():
+        with_credentials = "key" in who and who != "another tenant's cookie under this name"
+        response = client.request(method, address(path), headers=headers)
+
+        if not (is_open and with_credentials):
+            expect(response.status_code, is_let_in=is_open, who=who)
+
+
+@pytest.mark.parametrize(("method", "path", "policy"), ROUTES, ids=IDS)
+def test_f51_each_role_and_key_gets_what_its_policy_says(
+    client: TestClient[Litestar], home: Home, method: str, path: str, policy: Policy
+) -> None:
+    """Members get in from the policy's role upwards, keys with its scope, and disabled members nowhere."""
+    if policy is PUBLIC or "sign-out" in path:
+        return
+    with home.open("acme") as tenant:
+        for role in ROLES:
+            allowed = policy.role is not None and ROLES.index(role) >= ROLES.index(policy.role)
+            response = client.request(method, address(path), headers=sign_in(tenant, role))
+            expect(response.status_code, is_let_in=allowed or policy.admits_visitors, who=role)
+        for scope in ("chat", "read", "write", "conversations", "manage"):
+            response = client.request(method, address(path), headers=with_key(tenant, scope))
+            expect(response.status_code, is_let_in=scope == policy.scope, who=f"a key to {scope}")
+        gone = sign_in(tenant, "owner", email="gone@acme.example")
+        change_member(tenant, find_member(tenant, "gone@acme.example").id, is_disabled=True)
+        response = client.request(method, address(path), headers=gone)
+        expect(response.status_code, is_let_in=policy.admits_visitors, who="a disabled owner")
+        change_member(tenant, find_member(tenant, "gone@acme.example").id, is_disabled=False)
