@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ruma.errors import NotFoundError
 from ruma.tenant.clock import now
@@ -114,19 +114,17 @@ def add_exchange(
     """
     time = now()
     with tenant.writing() as db:
-        conversation_id = conversation.id or _store(db, conversation, time)
+        conversation_id = conversation.id or store_conversation(db, conversation, time)
         changed = db.execute(
-            """update conversation set last_at = ?, questions = questions + 1, declined = declined + ?, is_read = 0
-               where id = ?""",
+            """update conversation set last_at = ?, questions = questions + 1, declined = declined + ?,
+               is_read = 0, is_closed = 0 where id = ?""",
             [time, int(is_declined), conversation_id],
         )
         if not changed.rowcount:
             raise NotFoundError(GONE)
-        insert = """insert into message (conversation_id, role, text, mode, is_declined, created_at)
-            values (?, ?, ?, ?, ?, ?)"""
-        db.execute(insert, [conversation_id, "visitor", question, "", 0, time])
+        add_message(db, conversation_id, "visitor", question, time)
         kept = "" if mode == "quote" and not is_declined else answer_text
-        message_id: Any = db.execute(insert, [conversation_id, "agent", kept, mode, int(is_declined), time]).lastrowid
+        message_id = add_message(db, conversation_id, "agent", kept, time, mode=mode, is_declined=is_declined)
         for number, document_id, start, end in citations:
             # A document that went while the answer was written leaves a citation of nothing.
             db.execute(
@@ -138,7 +136,7 @@ def add_exchange(
         ):
             db.execute("update message set text = '' where id = ?", [message_id])
     conversation.id = conversation_id
-    return int(message_id)
+    return message_id
 
 
 def read_conversation(tenant: Tenant, conversation_id: int) -> Conversation:
@@ -201,14 +199,35 @@ def _text(text: str, citations: Sequence[StoredCitation]) -> str:
     return "\n\n".join(f"{quote} [{number}]" for number, quote in quoted)
 
 
-def _store(db: "Database", conversation: OpenConversation, time: str) -> int:
+def store_conversation(db: "Database", conversation: OpenConversation, time: str) -> int:
+    """Store a new conversation and return its number."""
     row = [_hash(conversation.secret), conversation.channel, conversation.website, conversation.language, time, time]
-    number: Any = db.execute(
+    stored = db.execute(
         """insert into conversation (secret_hash, channel, website, language, started_at, last_at)
            values (?, ?, ?, ?, ?, ?)""",
         row,
-    ).lastrowid
-    return int(number)
+    )
+    return stored.lastrowid or 0
+
+
+def add_message(
+    db: "Database",
+    conversation_id: int,
+    role: str,
+    text: str,
+    time: str,
+    *,
+    mode: str = "",
+    is_declined: bool = False,
+    author: str = "",
+) -> int:
+    """Store one message and return its number."""
+    stored = db.execute(
+        """insert into message (conversation_id, role, text, mode, is_declined, author, created_at)
+           values (?, ?, ?, ?, ?, ?, ?)""",
+        [conversation_id, role, text, mode, int(is_declined), author, time],
+    )
+    return stored.lastrowid or 0
 
 
 def _hash(secret: str) -> bytes:

@@ -70,6 +70,7 @@ def open_database(folder: Path, key: Key, tenant_id: str) -> "Database":
                 )
             _set_pragmas(db, path)
             _upgrade(db, path)
+            _check_forgetting(db, path)
         except BaseException:
             db.close()
             raise
@@ -162,8 +163,6 @@ def _set_pragmas(db: "Database", path: Path) -> None:
         pragma(db, setting)
     if pragma(db, "secure_delete") != [(1,)] or pragma(db, "journal_mode") != [("wal",)]:
         raise DamagedError(f"{path} has settings that Ruma did not write.")
-    if db.execute("select v from chunk_fts_config where k = 'secure-delete'").fetchall() != [(1,)]:
-        raise DamagedError(f"{path} has a search index that would keep deleted words.")
 
 
 def _upgrade(db: "Database", path: Path) -> None:
@@ -175,6 +174,12 @@ def _upgrade(db: "Database", path: Path) -> None:
         )
     if len(applied) < len(STEPS):
         known.apply(db)
+
+
+def _check_forgetting(db: "Database", path: Path) -> None:
+    for index in ("chunk_fts", "message_fts"):
+        if db.execute(f"select v from {index}_config where k = 'secure-delete'").fetchall() != [(1,)]:
+            raise DamagedError(f"{path} has a search index that would keep deleted words.")
 
 
 def _code(exc: BaseException) -> int:

@@ -184,7 +184,13 @@ create table conversation (
     questions integer not null default 0, declined integer not null default 0,
     helpful integer not null default 0, unhelpful integer not null default 0
 ) strict;
-create index conversation_last on conversation (last_at desc, id desc);
+-- Holds all that the inbox filters by: a count over ten thousand reads this and no conversation.
+create index conversation_inbox on conversation (
+    last_at desc, id desc, channel, is_closed, is_read, wants_person_since, answered_at,
+    questions, declined, helpful, unhelpful
+);
+create index conversation_named on conversation (visitor_name, visitor_email)
+    where visitor_name <> '' or visitor_email <> '';
 create table message (
     id integer primary key autoincrement,
     conversation_id integer not null references conversation (id) on delete cascade,
@@ -193,6 +199,8 @@ create table message (
     created_at text not null
 ) strict;
 create index message_conversation on message (conversation_id);
+create index message_time on message (created_at, role, is_declined, conversation_id);
+create index message_declined on message (created_at) where is_declined = 1;
 create table citation (
     message_id integer not null references message (id) on delete cascade,
     number integer not null,
