@@ -29,14 +29,6 @@ if TYPE_CHECKING:
     from ruma.ingest.pipeline import Outcome
 
 STATUSES = ("added", "changed", "unchanged", "removed", "failed")
-KINDS = {
-    "text/markdown": "Markdown",
-    "text/plain": "text",
-    "text/html": "HTML",
-    "application/pdf": "PDF",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "Word",
-    "text/csv": "CSV",
-}
 SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="Its number, or its location.")]
 
 
@@ -163,6 +155,7 @@ def show_source(
     home: HomeOption = None,
 ) -> None:
     """Show a source with its documents."""
+    from ruma.ingest.sniffing import MEDIA_NAMES
     from ruma.tenant.documents import list_documents
     from ruma.tenant.sources import find_source
 
@@ -179,7 +172,7 @@ def show_source(
                 (
                     one.name,
                     one.title,
-                    KINDS.get(one.media_type, one.media_type),
+                    MEDIA_NAMES.get(one.media_type, one.media_type),
                     one.chunks,
                     size(one.size_bytes),
                     one.added_at[:10],

@@ -20,6 +20,16 @@ SUFFIXES: dict[str, Format] = {
     ".pdf": "pdf", ".docx": "word", ".csv": "csv", ".tsv": "csv", ".tab": "csv",
 }  # fmt: skip
 
+MEDIA_NAMES = {
+    "text/markdown": "Markdown",
+    "text/plain": "text",
+    "text/html": "HTML",
+    "application/pdf": "PDF",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "Word",
+    "text/csv": "CSV",
+}
+"""What people call the kinds that are read."""
+
 # Text that is not written for readers, or not in a format of ours; the words follow "is".
 _OTHER_TEXT = {
     ".json": "a JSON file", ".jsonl": "a JSON file", ".ndjson": "a JSON file", ".ipynb": "a notebook",

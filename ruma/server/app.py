@@ -22,8 +22,9 @@ from ruma.server.api.routes import tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
-from ruma.server.pages import chat
+from ruma.server.pages import chat, sources
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
+from ruma.server.uploading import Intake
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 
@@ -34,7 +35,19 @@ MAX_WRITING = 8
 """How many answers a language model writes at once; who comes later waits, with the evidence to read."""
 
 
-_PAGES = (chat.show_home, chat.show_chat, chat.ask, chat.show_document_page, chat.show_static)
+_PAGES = (
+    chat.show_home,
+    chat.show_chat,
+    chat.ask,
+    chat.show_document_page,
+    chat.show_static,
+    sources.show_sources,
+    sources.show_source_list,
+    sources.add_text,
+    sources.remove_document,
+    sources.retry,
+    sources.discard,
+)
 
 
 class Application(Litestar):
@@ -84,6 +97,7 @@ def create_app(
     resources = Resources(home, open_embedder, open_generator)
     limits = Limits(visitor_questions=home.settings.visitor_questions, tenant_questions=home.settings.tenant_questions)
     seats = asyncio.Semaphore(MAX_WRITING)
+    intake = Intake()
 
     def open_tenant(name: FromPath[str]) -> Tenant:
         return resources.tenant(name)
@@ -91,6 +105,7 @@ def create_app(
     @asynccontextmanager
     async def keep_open(_: Litestar) -> AsyncIterator[None]:
         await sync_to_thread(resources.warm)
+        await sync_to_thread(resources.uploads.start, home.names())
         try:
             yield
         finally:
@@ -106,6 +121,7 @@ def create_app(
             "limits": Provide(lambda: limits, sync_to_thread=False),
             "principal": Provide(principal_of_request, sync_to_thread=False),
             "seats": Provide(lambda: seats, sync_to_thread=False),
+            "intake": Provide(lambda: intake, sync_to_thread=False),
             "tenant": Provide(open_tenant, sync_to_thread=True),
         },
         guards=[check_access],

@@ -43,14 +43,15 @@ def begin_answer(asked: Question, tenant: Tenant, principal: Principal, resource
         conversation = resume_conversation(tenant, asked.conversation)
     else:
         conversation = begin_conversation(asked.channel, website=asked.website[:200], language=asked.language[:20])
-    begun = answer(
-        asked.question,
-        tenant=tenant,
-        embedder=resources.embedder(),
-        generator=generator,
-        conversation=conversation,
-        mode=mode,
-    )
+    with resources.answering():
+        begun = answer(
+            asked.question,
+            tenant=tenant,
+            embedder=resources.embedder(),
+            generator=generator,
+            conversation=conversation,
+            mode=mode,
+        )
     return Begun(begun, conversation, tenant, principal.watch(tenant))
 
 

@@ -1,10 +1,11 @@
 """What the server keeps open between requests: tenants, the embedder, the language models."""
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from ruma.errors import InputError, NotFoundError
+from ruma.ingest.jobs import UploadWorker
 from ruma.models.embedder import Embedder
 from ruma.models.generator import Generator
 from ruma.tenant.home import Home
@@ -29,10 +30,29 @@ class Resources:
         self._tenants: dict[str, tuple[Tenant, tuple[int, int]]] = {}
         # One lock each: opening a model takes seconds, and no other tenant's page should wait for that.
         self._embedder_lock, self._generator_lock, self._tenant_lock = (threading.Lock() for _ in range(3))
+        self._answering = 0
+        self._answering_lock = threading.Lock()
+        self.uploads = UploadWorker(home.settings, self.tenant, self.embedder, lambda: self._answering > 0)
 
     def warm(self) -> None:
         """Open the embedder and use it once, so that the first visitor waits for nothing."""
         self.embedder().embed_question("When are you open?")
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Note that somebody waits for an answer: reading uploads gives way to it."""
+        with self._answering_lock:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._answering_lock:
+                self._answering -= 1
+
+    @property
+    def largest_upload(self) -> int:
+        """How many bytes a file may have."""
+        return self.home.settings.max_file_mb * 1_000_000
 
     def embedder(self) -> Embedder:
         """Return the embedder."""
@@ -79,6 +99,7 @@ class Resources:
 
     def close(self) -> None:
         """Close everything that was opened."""
+        self.uploads.stop()
         for generator in self._generators.values():
             if generator is not None:
                 generator.close()

@@ -10,11 +10,14 @@ from litestar.params import PathParameter
 from ruma.chat.answering import Citation
 from ruma.chat.searching import FoundPassage
 from ruma.tenant.conversations import Conversation, Message, StoredCitation
+from ruma.tenant.sources import Source
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import Upload
 
 Mode = Literal["quote", "write"]
 Role = Literal["visitor", "agent", "person"]
-DocumentId = Annotated[int, PathParameter(ge=1, le=2**63 - 1)]
+Number = Annotated[int, PathParameter(ge=1, le=2**63 - 1)]
+DocumentId = Number
 """What can be a document's number; a larger one would be no number to the database."""
 
 
@@ -136,13 +139,76 @@ class DocumentSummary:
     media_type: str
     size_bytes: int
     added_at: str
+    chunks: int = 0
+    """In how many pieces it is indexed."""
+    source_id: int = 0
+    source_kind: str = ""
+    """`upload`, `text`, `file` or `folder`."""
+    added_by: str = ""
+    """Who handed it over, where that is known."""
 
 
 @dataclass(frozen=True)
 class DocumentList:
-    """All documents that the agent answers from."""
+    """A part of the documents that the agent answers from, the newest first."""
 
     documents: list[DocumentSummary]
+    total: int
+    """How many were found in all."""
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """What the tenant gave to learn from: an upload, a text, or a file or a folder of the server."""
+
+    id: int
+    kind: str
+    location: str
+    added_at: str
+    documents: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class SourceList:
+    """The sources, the oldest first."""
+
+    sources: list[SourceSummary]
+
+
+@dataclass(frozen=True)
+class NewText:
+    """A text to learn from."""
+
+    title: str
+    """What the document is called; a text of the same title replaces it."""
+    text: str
+    """The text, as Markdown or as it is."""
+
+
+@dataclass(frozen=True)
+class UploadState:
+    """What became of a file or a text that was handed over."""
+
+    id: int
+    kind: Literal["upload", "text"]
+    name: str
+    size_bytes: int
+    state: Literal["waiting", "reading", "done", "failed"]
+    reason: str
+    """Why it failed; it continues the sentence that begins with the name."""
+    document_id: int | None
+    """The document that it became."""
+    added_by: str
+    added_at: str
+    ended_at: str | None
+
+
+@dataclass(frozen=True)
+class UploadList:
+    """Uploads: those that were just handed over, or those that are no documents yet."""
+
+    uploads: list[UploadState]
 
 
 @dataclass(frozen=True)
@@ -260,4 +326,25 @@ def said_of(tenant: Tenant, message: Message) -> Said:
         citations=[place_of(tenant, citation) for citation in message.citations],
         id=message.id,
         author=message.author,
+    )
+
+
+def source_of(source: Source) -> SourceSummary:
+    """Return a source as the API gives it."""
+    return SourceSummary(source.id, source.kind, source.location, source.added_at, source.documents, source.size_bytes)
+
+
+def upload_of(upload: Upload) -> UploadState:
+    """Return an upload as the API gives it."""
+    return UploadState(
+        id=upload.id,
+        kind=upload.kind,
+        name=upload.name,
+        size_bytes=upload.size_bytes,
+        state=upload.state,
+        reason=upload.reason,
+        document_id=upload.document_id,
+        added_by=upload.added_by,
+        added_at=upload.added_at,
+        ended_at=upload.ended_at,
     )

@@ -23,6 +23,10 @@ from ruma.server.shapes import (
     Place,
     Said,
     Section,
+    SourceList,
+    SourceSummary,
+    UploadList,
+    UploadState,
 )
 
 _QUESTION = "What does delivery to Marrowby cost?"
@@ -30,14 +34,21 @@ _SENTENCE = "Delivery in Marrowby town costs Â£2.50, and is free for orders of Â
 _URL = "/t/bakery/documents/4?start=598&end=676&seal=9f2c1e6a0b7d4f3895ce1ab2d0347f61#cited"
 _CONVERSATION = "fZ0m3xJ8q1Yt5VbKc7RwUe2LhNp9SgDa6iTo4XyBvE0"
 _PLACE = Place(1, 4, "Delivery", "Where we deliver, and what it costs", 1, 598, 676, _SENTENCE, _URL)
-_SUMMARY = DocumentSummary(4, "delivery.pdf", "Delivery", "application/pdf", 52276, "2026-03-02T09:15:04Z")
+_ADDED = "2026-03-02T09:15:04Z"
+_SUMMARY = DocumentSummary(
+    4, "delivery.pdf", "Delivery", "application/pdf", 52276, _ADDED, 9, 3, "upload", "Ada Miller"
+)
+_UPLOAD = UploadState(12, "upload", "delivery.pdf", 52276, "done", "", 4, "Ada Miller", _ADDED, "2026-03-02T09:15:06Z")
 _DONE = Done(f"{_SENTENCE} [1]", [_PLACE], False, "quote", {"search": 0.011, "evidence": 0.002}, _CONVERSATION, 82)
 
 _EXAMPLES: dict[type, Any] = {
     AgentInfo: AgentInfo("Marrowby Bakery", "Hello! Ask me about the bakery.", [_QUESTION], True),
     Done: _DONE,
     Passages: Passages([PassageFound(4, "delivery.pdf", "Delivery", _PLACE.heading, 1, 598, _SENTENCE, 0.8123, _URL)]),
-    DocumentList: DocumentList([_SUMMARY]),
+    DocumentList: DocumentList([_SUMMARY], 1),
+    SourceList: SourceList([SourceSummary(3, "upload", "delivery.pdf", _ADDED, 1, 52276)]),
+    UploadState: _UPLOAD,
+    UploadList: UploadList([_UPLOAD]),
     DocumentText: DocumentText(
         4, "delivery.pdf", "Delivery", "application/pdf", 52276, _SUMMARY.added_at, _SENTENCE, [Section(0, 78, "", 1)]
     ),
@@ -53,6 +64,7 @@ _EXAMPLES: dict[type, Any] = {
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
     "/t/{name}/api/search": {"question": _QUESTION, "limit": 3},
+    "/t/{name}/api/sources/texts": {"title": "Summer hours", "text": "In August we open at nine."},
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),
@@ -129,9 +141,21 @@ def describe_api(routes: Sequence[ControllerRouterHandler], dependencies: Depend
     for path, example in _SENT.items():
         body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         body["examples"] = {"question": {"value": example}}
+    _describe_bytes(schema["paths"])
     chat = schema["paths"]["/t/{name}/api/chat"]["post"]
     chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}, "example": _STREAM}
     return schema
+
+
+def _describe_bytes(paths: dict[str, Any]) -> None:
+    """Say what is no JSON: the files that come in, which the framework never sees, and those that go out."""
+    file = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {"file": {"type": "array", "items": file}}, "required": ["file"]}
+    uploads = paths["/t/{name}/api/sources/uploads"]
+    for method, kind, shape in (("put", "application/octet-stream", file), ("post", "multipart/form-data", form)):
+        uploads[method]["requestBody"] = {"required": True, "content": {kind: {"schema": shape}}}
+    original = paths["/t/{name}/api/documents/{document_id}/original"]["get"]["responses"]
+    original["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
 
 
 def _failure(status: int) -> ResponseSpec:

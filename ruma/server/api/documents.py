@@ -1,24 +1,42 @@
 """The documents that the agent answers from."""
 
-from litestar import get
-from litestar.di import NamedDependency
+from typing import Annotated
+from urllib.parse import quote
 
-from ruma.server.access import READ
-from ruma.server.api.describing import answers_with
-from ruma.server.shapes import DocumentId, DocumentList, DocumentSummary, DocumentText, Section
-from ruma.tenant.documents import list_documents, read_document
+from litestar import delete, get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+from litestar.response import Stream
+
+from ruma.server.access import READ, WRITE
+from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.shapes import DocumentId, DocumentList, DocumentSummary, DocumentText, Number, Section
+from ruma.tenant.documents import FoundDocument, find_documents, read_document, read_original_of
+from ruma.tenant.sources import remove_with_sources
 from ruma.tenant.tenant import Tenant
+
+MOST_DOCUMENTS = 1000
+FARTHEST = 10_000_000
+
+DOWNLOAD_HEADERS = {
+    # What was handed over is given back as a file and never shown: it may hold scripts, whatever it is named.
+    "content-type": "application/octet-stream",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+}
 
 
 @get("/documents", policy=READ, sync_to_thread=True, responses=answers_with(DocumentList, 400, 401, 403, 404))
-def show_documents(tenant: NamedDependency[Tenant]) -> DocumentList:
-    """List the documents that the agent answers from."""
-    return DocumentList(
-        [
-            DocumentSummary(one.id, one.name, one.title, one.media_type, one.size_bytes, one.added_at)
-            for one in list_documents(tenant)
-        ]
-    )
+def show_documents(
+    tenant: NamedDependency[Tenant],
+    search: Annotated[str, QueryParameter(max_length=200)] = "",
+    source_id: Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1)] = None,
+    offset: Annotated[int, QueryParameter(ge=0, le=FARTHEST)] = 0,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_DOCUMENTS)] = 100,
+) -> DocumentList:
+    """List the documents that the agent answers from, or those with the words of `search` in their name or title."""
+    found = find_documents(tenant, search, source_id=source_id, offset=offset, limit=limit)
+    return DocumentList([_summary_of(one) for one in found.documents], found.total)
 
 
 @get(
@@ -39,4 +57,50 @@ def show_document(tenant: NamedDependency[Tenant], document_id: DocumentId) -> D
         added_at=one.added_at,
         text=one.text,
         sections=[Section(*chunk) for chunk in one.chunks],
+    )
+
+
+@get(
+    "/documents/{document_id:int}/original",
+    policy=READ,
+    sync_to_thread=True,
+    responses=fails_with(400, 401, 403, 404),
+)
+def download_original(tenant: NamedDependency[Tenant], document_id: Number) -> Stream:
+    """Return the file that a document was read from, as a download."""
+    name = read_document(tenant, document_id).name
+    headers = {**DOWNLOAD_HEADERS, "content-disposition": attachment(name)}
+    return Stream(read_original_of(tenant, document_id), headers=headers, media_type="application/octet-stream")
+
+
+@delete("/documents/{document_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404))
+def remove_document(tenant: NamedDependency[Tenant], document_id: Number) -> None:
+    """Remove a document and everything that was made from it.
+
+    Raises:
+        NotFoundError: There is no such document.
+    """
+    read_document(tenant, document_id)
+    remove_with_sources(tenant, [document_id])
+
+
+def attachment(name: str) -> str:
+    """Return the Content-Disposition that saves a file under its name (RFC 6266), and in no folder but the usual."""
+    base = name.replace("\\", "/").rpartition("/")[2] or "document"
+    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in " .-_()") else "_" for letter in base)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(base, safe='')}"
+
+
+def _summary_of(one: FoundDocument) -> DocumentSummary:
+    return DocumentSummary(
+        id=one.id,
+        name=one.name,
+        title=one.title,
+        media_type=one.media_type,
+        size_bytes=one.size_bytes,
+        added_at=one.added_at,
+        chunks=one.chunks,
+        source_id=one.source_id,
+        source_kind=one.source_kind,
+        added_by=one.added_by,
     )

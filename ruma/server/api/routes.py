@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from ruma.server.api import agent, chat, conversation, documents
+from ruma.server.api import agent, chat, conversation, documents, sources
 
 
 def tenant_api() -> Router:
@@ -17,5 +17,16 @@ def tenant_api() -> Router:
             conversation.delete_own_conversation,
             documents.show_documents,
             documents.show_document,
+            documents.download_original,
+            documents.remove_document,
+            sources.show_sources,
+            sources.remove_one_source,
+            sources.add_text,
+            sources.add_file,
+            sources.add_files,
+            sources.show_uploads,
+            sources.show_upload,
+            sources.try_again,
+            sources.remove_upload,
         ],
     )

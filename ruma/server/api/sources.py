@@ -1,0 +1,134 @@
+"""What the tenant gives to learn from: uploads, texts, and the folders that the operator ingested."""
+
+from typing import Annotated, Any
+
+from litestar import Request, delete, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter
+
+from ruma.server.access import READ, WRITE, Principal
+from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.guarding import require_json
+from ruma.server.resources import Resources
+from ruma.server.shapes import NewText, Number, SourceList, UploadList, UploadState, source_of, upload_of
+from ruma.server.uploading import Intake, keep_text, receive_body, receive_form
+from ruma.tenant.sources import list_sources, remove_source
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import LONGEST_NAME, UNFINISHED, discard_upload, find_upload, list_uploads, retry_upload
+
+
+@get("/sources", policy=READ, sync_to_thread=True, responses=answers_with(SourceList, 400, 401, 403, 404))
+def show_sources(tenant: NamedDependency[Tenant]) -> SourceList:
+    """List what the tenant gave to learn from."""
+    return SourceList([source_of(one) for one in list_sources(tenant)])
+
+
+@delete("/sources/{source_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404))
+def remove_one_source(tenant: NamedDependency[Tenant], source_id: Number) -> None:
+    """Remove a source with all its documents."""
+    remove_source(tenant, source_id)
+
+
+@post(
+    "/sources/texts",
+    policy=WRITE,
+    status_code=200,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=answers_with(UploadState, 400, 401, 403, 404),
+)
+def add_text(
+    data: JSONBody[NewText],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+) -> UploadState:
+    """Hand over a text, which is read a moment later; a text of the same title is replaced."""
+    upload = keep_text(tenant, principal, data.title, data.text, most_bytes=resources.largest_upload)
+    resources.uploads.notify(tenant.name)
+    return upload_of(upload)
+
+
+@put(
+    "/sources/uploads",
+    policy=WRITE,
+    status_code=200,
+    request_max_body_size=None,
+    responses=answers_with(UploadState, 400, 401, 403, 404, 429),
+)
+async def add_file(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+    intake: NamedDependency[Intake],
+    file_name: Annotated[str, QueryParameter(name="name", min_length=1, max_length=4 * LONGEST_NAME)],
+) -> UploadState:
+    """Hand over a file: the body is the file itself. It is read a moment later, and replaces the one of its name."""
+    with intake.place(tenant):
+        upload = await receive_body(request, tenant, principal, file_name, most_bytes=resources.largest_upload)
+    resources.uploads.notify(tenant.name)
+    return upload_of(upload)
+
+
+@post(
+    "/sources/uploads",
+    policy=WRITE,
+    status_code=200,
+    request_max_body_size=None,
+    responses=answers_with(UploadList, 400, 401, 403, 404, 429),
+)
+async def add_files(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+    intake: NamedDependency[Intake],
+) -> UploadList:
+    """Hand over files as a form does (multipart/form-data), up to 20: all of them are kept, or none."""
+    with intake.place(tenant):
+        uploads = await receive_form(request, tenant, principal, most_bytes=resources.largest_upload)
+    resources.uploads.notify(tenant.name)
+    return UploadList([upload_of(one) for one in uploads])
+
+
+@get("/sources/uploads", policy=READ, sync_to_thread=True, responses=answers_with(UploadList, 400, 401, 403, 404))
+def show_uploads(tenant: NamedDependency[Tenant]) -> UploadList:
+    """List the uploads that are no documents yet: those that wait, the one that is being read, those that failed."""
+    return UploadList([upload_of(one) for one in list_uploads(tenant, UNFINISHED)])
+
+
+@get(
+    "/sources/uploads/{upload_id:int}",
+    policy=READ,
+    sync_to_thread=True,
+    responses=answers_with(UploadState, 400, 401, 403, 404),
+)
+def show_upload(tenant: NamedDependency[Tenant], upload_id: Number) -> UploadState:
+    """Return what became of an upload."""
+    return upload_of(find_upload(tenant, upload_id))
+
+
+@post(
+    "/sources/uploads/{upload_id:int}/retry",
+    policy=WRITE,
+    status_code=200,
+    sync_to_thread=True,
+    responses=answers_with(UploadState, 400, 401, 403, 404, 409),
+)
+def try_again(tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], upload_id: Number) -> UploadState:
+    """Let an upload that failed be read once more."""
+    upload = retry_upload(tenant, upload_id)
+    resources.uploads.notify(tenant.name)
+    return upload_of(upload)
+
+
+@delete(
+    "/sources/uploads/{upload_id:int}",
+    policy=WRITE,
+    sync_to_thread=True,
+    responses=fails_with(400, 401, 403, 404, 409),
+)
+def remove_upload(tenant: NamedDependency[Tenant], upload_id: Number) -> None:
+    """Take away an upload that is no document yet."""
+    discard_upload(tenant, upload_id)

@@ -1,0 +1,230 @@
+"""The page of sources: hand files and texts over, see what became of them, look into documents, remove them."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+from litestar import Request, Response, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+from litestar.response import Redirect
+
+from ruma.errors import ConflictError, InputError, NotFoundError
+from ruma.ingest.sniffing import MEDIA_NAMES
+from ruma.server.access import READ, WRITE, Principal, principal_of
+from ruma.server.failures import Problem, describe_failure
+from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
+from ruma.server.resources import Resources
+from ruma.server.uploading import keep_text
+from ruma.tenant.documents import FoundDocument, find_documents
+from ruma.tenant.sources import remove_with_sources
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import Upload, count_uploads, discard_upload, list_uploads, retry_upload
+
+ON_A_PAGE = 50
+MOST_UPLOADS = 30
+"""How many uploads are listed above the documents; of the others only the number is said."""
+
+Search = Annotated[str, QueryParameter(max_length=200)]
+Page = Annotated[int, QueryParameter(ge=1, le=1_000_000)]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the list of sources shows."""
+
+    documents: list[FoundDocument]
+    total: int
+    size_bytes: int
+    uploads: list[Upload]
+    waiting: int
+    failed: int
+    search: str
+    page: int
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the list changes by itself in a moment."""
+        return self.waiting > 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all yet."""
+        return not self.total and not self.search and not self.uploads
+
+    @property
+    def first(self) -> int:
+        """The place of the first document shown, from 1."""
+        return (self.page - 1) * ON_A_PAGE + 1
+
+    @property
+    def last(self) -> int:
+        """The place of the last document shown."""
+        return self.first + len(self.documents) - 1
+
+
+@get("/t/{name:str}/sources", policy=READ, sync_to_thread=True, include_in_schema=False)
+def show_sources(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    resources: NamedDependency[Resources],
+    search: Search = "",
+    page: Page = 1,
+) -> Response[str]:
+    """Show the page."""
+    return _page(request, tenant, resources, _look_up(tenant, search, page))
+
+
+@get("/t/{name:str}/sources/list", policy=READ, sync_to_thread=True, include_in_schema=False)
+def show_source_list(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], search: Search = "", page: Page = 1
+) -> Response[str]:
+    """Show the list alone, which the page asks for again while something is being read."""
+    return show_member_page(
+        "sources_list.html",
+        request,
+        tenant,
+        current="sources",
+        **_values(request, tenant, _look_up(tenant, search, page)),
+    )
+
+
+@post("/t/{name:str}/sources/text", policy=WRITE, include_in_schema=False)
+async def add_text(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+) -> Response[Any]:
+    """Hand over a text."""
+    form = await read_form(request)
+    title, text = first(form, "title"), form.get("text", [""])[0]
+    try:
+        await sync_to_thread(_keep_text, tenant, principal, resources, title, text)
+    except InputError as exc:
+        _, problem = describe_failure(exc)
+        shown = await sync_to_thread(_look_up, tenant, "", 1)
+        sent = {"title": title, "text": text}
+        return await sync_to_thread(_page, request, tenant, resources, shown, problem, sent)
+    return lead_to(tenant, "sources", done="added")
+
+
+@post("/t/{name:str}/sources/remove", policy=WRITE, include_in_schema=False)
+async def remove_document(request: Request[Any, Any, Any], tenant: NamedDependency[Tenant]) -> Redirect:
+    """Remove a document."""
+    form = await read_form(request)
+    await sync_to_thread(remove_with_sources, tenant, [_number(form, "document")])
+    return _back(tenant, form, done="removed")
+
+
+@post("/t/{name:str}/sources/retry", policy=WRITE, include_in_schema=False)
+async def retry(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]
+) -> Response[Any]:
+    """Let an upload that failed be read once more."""
+    form = await read_form(request)
+    try:
+        await sync_to_thread(retry_upload, tenant, _number(form, "upload"))
+    except ConflictError:
+        return _back(tenant, form)  # somebody else was quicker: the list says so
+    resources.uploads.notify(tenant.name)
+    return _back(tenant, form)
+
+
+@post("/t/{name:str}/sources/discard", policy=WRITE, include_in_schema=False)
+async def discard(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]
+) -> Response[Any]:
+    """Take away an upload that is no document."""
+    form = await read_form(request)
+    try:
+        await sync_to_thread(discard_upload, tenant, _number(form, "upload"))
+    except ConflictError as exc:
+        _, problem = describe_failure(exc)
+        shown = await sync_to_thread(_look_up, tenant, "", 1)
+        return await sync_to_thread(_page, request, tenant, resources, shown, problem)
+    return _back(tenant, form, done="removed")
+
+
+def file_size(size: int) -> str:
+    """Return a size for people."""
+    for unit, step in (("MB", 1_000_000), ("KB", 1000)):
+        if size >= step:
+            number = size / step
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:,.0f} {unit}"
+    return f"{size} bytes"
+
+
+def _keep_text(tenant: Tenant, principal: Principal, resources: Resources, title: str, text: str) -> None:
+    keep_text(tenant, principal, title, text, most_bytes=resources.largest_upload)
+    resources.uploads.notify(tenant.name)
+
+
+def _look_up(tenant: Tenant, search: str, page: int) -> Shown:
+    counts = count_uploads(tenant)
+    found = find_documents(tenant, search, offset=(page - 1) * ON_A_PAGE, limit=ON_A_PAGE)
+    if not found.documents and page > 1:  # the last of a page was removed
+        return _look_up(tenant, search, max(1, -(-found.total // ON_A_PAGE)))
+    return Shown(
+        documents=found.documents,
+        total=found.total,
+        size_bytes=found.size_bytes,
+        uploads=list_uploads(tenant, limit=MOST_UPLOADS),
+        waiting=counts["waiting"] + counts["reading"],
+        failed=counts["failed"],
+        search=search,
+        page=page,
+    )
+
+
+def _page(
+    request: Request[Any, Any, Any],
+    tenant: Tenant,
+    resources: Resources,
+    shown: Shown,
+    problem: Problem | None = None,
+    sent: dict[str, str] | None = None,
+) -> Response[str]:
+    return show_member_page(
+        "sources.html",
+        request,
+        tenant,
+        current="sources",
+        status=400 if problem else 200,
+        problem=problem,
+        sent=sent or {"title": "", "text": ""},
+        is_writing=sent is not None,
+        most_bytes=resources.largest_upload,
+        **_values(request, tenant, shown),
+    )
+
+
+def _values(request: Request[Any, Any, Any], tenant: Tenant, shown: Shown) -> dict[str, Any]:
+    return {
+        "shown": shown,
+        "may_write": principal_of(request).may(WRITE),
+        "file_size": file_size,
+        "kinds": MEDIA_NAMES,
+        "list_url": _url(tenant, "sources/list", shown.search, shown.page),
+        "previous": _url(tenant, "sources", shown.search, shown.page - 1) if shown.page > 1 else "",
+        "next": _url(tenant, "sources", shown.search, shown.page + 1) if shown.last < shown.total else "",
+    }
+
+
+def _url(tenant: Tenant, place: str, search: str, page: int) -> str:
+    query = {name: value for name, value in (("search", search), ("page", page if page > 1 else "")) if value}
+    return f"/t/{quote(tenant.name)}/{place}{'?' + urlencode(query) if query else ''}"
+
+
+def _number(form: dict[str, list[str]], name: str) -> int:
+    value = first(form, name)
+    if not (value.isascii() and value.isdecimal() and len(value) < 19):
+        raise NotFoundError("This is not there any more.")
+    return int(value)
+
+
+def _back(tenant: Tenant, form: dict[str, list[str]], *, done: str = "") -> Redirect:
+    """Lead back to the page of the list that the form was on."""
+    query = {name: first(form, name) for name in ("search", "page") if first(form, name)}
+    return lead_to(tenant, "sources", done=done, **query)
