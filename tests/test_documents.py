@@ -281,4 +281,4 @@ def test_written_words_go_with_their_document(tenant: Tenant) -> None:
 
     assert read_conversation(tenant, conversation.id).messages[1].text == ""
     with pytest.raises(NotFoundError):
-        read_conversation(tenant, "somebody-elses")
+        read_conversation(tenant, 99)
