@@ -17,6 +17,7 @@ import platformdirs
 from ruma.errors import InputError
 
 KEY_SOURCES = ("auto", "credential", "keyring", "command", "file", "passphrase", "machine")
+_CHOICES = {"key_source": KEY_SOURCES, "smtp_security": ("starttls", "tls", "none")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,24 @@ class Settings:
 
     tenant_questions: int = 3000
     """Questions a minute that may be asked of one tenant's agent in all."""
+
+    smtp_host: str = ""
+    """The mail server; empty sends no mail."""
+
+    smtp_port: int = 587
+    """The mail server's port."""
+
+    smtp_security: str = "starttls"
+    """How the connection to the mail server is kept private: `starttls`, `tls` or `none`."""
+
+    smtp_user: str = ""
+    """The name to sign in to the mail server with; empty signs in to none."""
+
+    smtp_password_file: str = ""
+    """A file that holds the password for it."""
+
+    mail_from: str = ""
+    """The address that mail comes from."""
 
     threads: int = 0
     """Processor threads for the models; 0 takes one for each core."""
@@ -176,13 +195,15 @@ def _checked(name: str, value: Any, kind: Any, source: str) -> Any:
         value = int(value) if kind is int else str(value)
     except ValueError:
         raise InputError(f"The setting {name} must be a whole number, not {value!r} (from {source}).") from None
-    if name == "key_source" and value not in KEY_SOURCES:
+    if value not in _CHOICES.get(name, (value,)):
         raise InputError(
-            f"The setting key_source cannot be {value!r} (from {source}).",
-            hint=f"It is one of: {', '.join(KEY_SOURCES)}.",
+            f"The setting {name} cannot be {value!r} (from {source}).",
+            hint=f"It is one of: {', '.join(_CHOICES[name])}.",
         )
+    if name == "mail_from" and value and not re.fullmatch(r"[^\s@<>,;\"]+@[A-Za-z0-9.-]+", value):
+        raise InputError(f"The setting mail_from must be a mail address, not {value!r} (from {source}).")
     if (
-        (name == "port" and not 0 <= value <= 65535)
+        (name in {"port", "smtp_port"} and not 0 <= value <= 65535)
         or (name in {"threads", "max_file_mb"} and value < 0)
         or (name in {"visitor_questions", "tenant_questions"} and value < 1)
     ):

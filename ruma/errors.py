@@ -9,6 +9,7 @@ RumaError
 ├── ForbiddenError         who asks is known, and may not
 ├── TooManyError           too much in too short a time; `retry_seconds` says when again
 ├── ModelError             a model failed to load or to run
+├── MailError              a mail could not be sent
 ├── KeyStoreError          no key source can be used, or it did not keep or give back a key
 │   ├── KeyMissingError    the key source has no key for this tenant
 │   └── WrongKeyError      the key is another tenant's, or damaged
@@ -70,6 +71,10 @@ class TooManyError(RumaError):
 
 class ModelError(RumaError):
     """A model failed to load or to run."""
+
+
+class MailError(RumaError):
+    """A mail could not be sent: the operator's mail server is not set up, not reached, or did not take it."""
 
 
 class KeyStoreError(RumaError):

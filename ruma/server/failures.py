@@ -32,6 +32,7 @@ STATUS: dict[type[errors.RumaError], tuple[int, str]] = {
     errors.ForbiddenError: (403, "forbidden"),
     errors.TooManyError: (429, "too_many"),
     errors.ModelError: (503, "model_failed"),
+    errors.MailError: (503, "mail_failed"),
     errors.KeyStoreError: (500, "key_store_failed"),
     errors.KeyMissingError: (500, "key_missing"),
     errors.WrongKeyError: (500, "wrong_key"),

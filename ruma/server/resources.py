@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from ruma.business.mail import Outbox
 from ruma.errors import InputError, NotFoundError
 from ruma.ingest.jobs import UploadWorker
 from ruma.models.embedder import Embedder
@@ -23,6 +24,8 @@ class Resources:
 
     def __init__(self, home: Home, open_embedder: OpenEmbedder, open_generator: OpenGenerator) -> None:
         self.home = home
+        self.outbox = Outbox(home.settings)
+        """The mails that wait to be sent."""
         self._open_embedder = open_embedder
         self._open_generator = open_generator
         self._embedder: Embedder | None = None
@@ -100,6 +103,7 @@ class Resources:
     def close(self) -> None:
         """Close everything that was opened."""
         self.uploads.stop()
+        self.outbox.close()
         for generator in self._generators.values():
             if generator is not None:
                 generator.close()

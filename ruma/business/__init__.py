@@ -1,0 +1,1 @@
+"""What the business is told, and how: its mail."""

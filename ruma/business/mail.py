@@ -1,0 +1,235 @@
+"""Sends mail through the operator's SMTP server: the only module that speaks SMTP.
+
+Mail waits in memory and is sent by a thread of its own, so no request waits for it and none fails by it.
+"""
+
+import contextlib
+import logging
+import queue
+import smtplib
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, make_msgid
+from ipaddress import ip_address
+from pathlib import Path
+
+from ruma.config import Settings
+from ruma.errors import InputError, MailError
+from ruma.tenant.profile import clean_email
+
+log = logging.getLogger("ruma.mail")
+
+TIMEOUT_SECONDS = 20.0
+PAUSES = (5.0, 60.0, 300.0)
+"""Seconds before each further try to send a mail."""
+MOST_WAITING = 200
+"""Mails that wait at most; what comes then is dropped, and the log says so."""
+_CLOSING_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail to one person, in plain text."""
+
+    to: str
+    subject: str
+    text: str
+    reply_to: str = ""
+    """Where an answer to it goes; empty for the sender."""
+    from_name: str = ""
+    """What stands before the sender's address."""
+
+
+def is_set_up(settings: Settings) -> bool:
+    """Tell whether the operator has said how mail is sent."""
+    return bool(settings.smtp_host and settings.mail_from)
+
+
+def send_mail(settings: Settings, mail: Mail) -> None:
+    """Send a mail now.
+
+    Raises:
+        MailError: Mail is not set up, or its server cannot be reached, is not who it should be, or does not take it.
+    """
+    if not is_set_up(settings):
+        raise MailError("Mail is not set up.", hint="The operator sets smtp_host and mail_from.")
+    message = _write(settings, mail)
+    try:
+        with _connect(settings) as server:
+            if settings.smtp_user:
+                server.login(settings.smtp_user, _password(settings))
+            server.send_message(message)
+    except smtplib.SMTPException as exc:
+        raise MailError(f"The mail server {settings.smtp_host} did not take a mail: {_reason(exc)}.") from exc
+    except (ssl.SSLError, ssl.CertificateError) as exc:
+        raise MailError(
+            f"The mail server {settings.smtp_host} is not who it should be: its certificate is not trusted.",
+            hint="Put its certificate's authority into the system's list, or correct smtp_host.",
+        ) from exc
+    except OSError as exc:
+        raise MailError(
+            f"The mail server {settings.smtp_host} cannot be reached at port {settings.smtp_port}.",
+            hint="Check smtp_host, smtp_port and smtp_security.",
+        ) from exc
+
+
+class Outbox:
+    """The mails that wait to be sent. Safe to use from several threads.
+
+    A mail that the server does not take is tried again a few times, and then dropped; the log says that it was, and
+    never to whom or what.
+    """
+
+    def __init__(self, settings: Settings, *, pauses: Sequence[float] = PAUSES, limit: int = MOST_WAITING) -> None:
+        self.is_set_up = is_set_up(settings)
+        self._settings, self._pauses = settings, tuple(pauses)
+        self._waiting: queue.PriorityQueue[tuple[float, int, int, Mail]] = queue.PriorityQueue()
+        self._limit, self._number = limit, 0
+        self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def post(self, mail: Mail) -> bool:
+        """Take a mail to be sent, and return at once.
+
+        Returns:
+            False where mail is not set up or too many mails wait: this one will not be sent.
+        """
+        if not self.is_set_up or self._closed.is_set():
+            return False
+        with self._lock:
+            if self._waiting.qsize() >= self._limit:
+                log.warning("A mail was dropped: %d wait already.", self._limit)
+                return False
+            self._put(0.0, 0, mail)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ruma-mail", daemon=True)
+                self._thread.start()
+        return True
+
+    def close(self, *, seconds: float = _CLOSING_SECONDS) -> None:
+        """Send what is due for a moment longer, and stop. What waits for a further try is dropped."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
+        if left := self._waiting.qsize():
+            log.warning("%d mails were not sent before the end.", left)
+
+    def _put(self, due: float, tries: int, mail: Mail) -> None:
+        self._number += 1
+        self._waiting.put((due, self._number, tries, mail))
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                due, number, tries, mail = self._waiting.get_nowait()
+            except queue.Empty:
+                if self._closed.is_set():
+                    return
+                self._wake.wait()
+                continue
+            left = due - time.monotonic()
+            if left > 0:
+                self._waiting.put((due, number, tries, mail))
+                if self._closed.is_set():
+                    return
+                self._wake.wait(left)
+                continue
+            self._send(mail, tries)
+
+    def _send(self, mail: Mail, tries: int) -> None:
+        try:
+            send_mail(self._settings, mail)
+        except MailError as exc:
+            # Messages of MailError name the server and its code, never the mail.
+            if tries < len(self._pauses):
+                with self._lock:
+                    self._put(time.monotonic() + self._pauses[tries], tries + 1, mail)
+                log.warning("A mail waits for another try. %s", exc)
+            else:
+                log.error("A mail was dropped after %d tries. %s", tries + 1, exc)
+        except Exception as exc:  # the thread must go on, or no mail is ever sent again
+            log.error("A mail was dropped: %s.", type(exc).__name__)
+
+
+def _connect(settings: Settings) -> smtplib.SMTP:
+    host, port, security = settings.smtp_host, settings.smtp_port, settings.smtp_security
+    if security == "none" and settings.smtp_user and not _is_loopback(host):
+        raise MailError(
+            f"The password for {host} would go over the network as it is.",
+            hint="Set smtp_security to starttls or tls.",
+        )
+    if security == "tls":
+        return smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=ssl.create_default_context())
+    server = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
+    if security == "starttls":
+        try:
+            server.starttls(context=ssl.create_default_context())
+        except BaseException:
+            # A connection that did not become safe says nothing more, not even goodbye.
+            server.close()
+            raise
+    return server
+
+
+def _write(settings: Settings, mail: Mail) -> EmailMessage:
+    message = EmailMessage(policy=SMTP)
+    message["From"] = Address(_one_line(mail.from_name), addr_spec=settings.mail_from)
+    try:
+        to, reply_to = clean_email(mail.to), clean_email(mail.reply_to)
+    except InputError as exc:
+        raise MailError("A mail has no address that can be written to.") from exc
+    if not to:
+        raise MailError("A mail has no address that can be written to.")
+    message["To"] = Address(addr_spec=to)
+    if reply_to:
+        message["Reply-To"] = Address(addr_spec=reply_to)
+    message["Subject"] = _one_line(mail.subject)
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid(domain=settings.mail_from.rpartition("@")[2])
+    # So that no absence note comes back, and none is written to lists.
+    message["Auto-Submitted"] = "auto-generated"
+    lines = mail.text.replace("\r\n", "\n").replace("\r", "\n")
+    message.set_content("".join(one for one in lines if one >= " " or one in "\n\t"), cte="quoted-printable")
+    return message
+
+
+def _password(settings: Settings) -> str:
+    if not settings.smtp_password_file:
+        return ""
+    try:
+        return Path(settings.smtp_password_file).read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise MailError("The file with the mail server's password cannot be read.") from exc
+
+
+def _reason(exc: smtplib.SMTPException) -> str:
+    # A server may repeat the mail in its message, so only its code is told.
+    if isinstance(exc, smtplib.SMTPRecipientsRefused):
+        code = next(iter(exc.recipients.values()), (0, b""))[0]
+        return f"it refused the address (code {code})"
+    if isinstance(exc, smtplib.SMTPAuthenticationError):
+        return f"it does not know this user and password (code {exc.smtp_code})"
+    if isinstance(exc, smtplib.SMTPNotSupportedError):
+        return "it does not offer what smtp_security or smtp_user ask for"
+    if isinstance(exc, smtplib.SMTPResponseException):
+        return f"it answered with code {exc.smtp_code}"
+    return "it ended the connection"
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:200]
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,217 @@
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ruma.business.mail import Mail, Outbox, is_set_up, send_mail
+from ruma.config import Settings
+from ruma.errors import MailError
+from tests.harness.residue import make_canaries
+from tests.mailing import Mailbox, mail_server, make_certificate
+
+MAIL = Mail(
+    "ana@example.com", "Your answer", "Hello Ana,\n\n.\nwe open at 8:00 – see you!\n", reply_to="team@shop.example"
+)
+
+
+def settings_for(home: Path, mailbox: Mailbox, security: str = "none", **more: str) -> Settings:
+    """Return settings that send through a mailbox's server."""
+    return Settings(
+        home=home,
+        smtp_host="127.0.0.1",
+        smtp_port=mailbox.port,
+        smtp_security=security,
+        mail_from="agent@shop.example",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def wait_until(is_true: Callable[[], object]) -> None:
+    """Wait until something is so, five seconds at most."""
+    end = time.monotonic() + 5
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_mail_arrives_as_it_was_written(tmp_path: Path) -> None:
+    """Text with accents, with a line of one dot and with an answering address comes out at the other end whole."""
+    with mail_server() as mailbox:
+        send_mail(settings_for(tmp_path, mailbox), replace(MAIL, from_name="Bäckerei, Marrowby"))
+
+    mail = mailbox.mails[0]
+    assert mail.get_content().replace("\r\n", "\n") == MAIL.text
+    assert mail.get_content_type() == "text/plain"
+    assert (mail["Subject"], mail["To"], mail["Reply-To"]) == ("Your answer", "ana@example.com", "team@shop.example")
+    assert mail["From"].addresses[0].display_name == "Bäckerei, Marrowby"
+    assert mail["From"].addresses[0].addr_spec == "agent@shop.example"
+    assert mail["Message-ID"].endswith("@shop.example>")
+    assert mailbox.to == [["ana@example.com"]]
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_mail_goes_through_tls_with_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: str) -> None:
+    """With a certificate that the system trusts the connection is private, and the password is sent in it alone."""
+    files = make_certificate(tmp_path)
+    (tmp_path / "password").write_text("bread and butter\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    with mail_server(
+        security=security, files=files, password="bread and butter" if security == "starttls" else ""
+    ) as mailbox:
+        user = {"smtp_user": "ruma", "smtp_password_file": str(tmp_path / "password")} if security == "starttls" else {}
+        send_mail(settings_for(tmp_path, mailbox, security, **user), MAIL)
+
+    assert len(mailbox.mails) == 1
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.0.0.2"])
+def test_a_certificate_that_is_not_trusted_gets_no_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: str, name: str
+) -> None:
+    """One that nobody vouches for, and one that is trusted for another address, end the connection."""
+    files = make_certificate(tmp_path, name=name)
+    if name != "127.0.0.1":
+        monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    with (
+        mail_server(security=security, files=files) as mailbox,
+        pytest.raises(MailError, match="not who it should be"),
+    ):
+        send_mail(settings_for(tmp_path, mailbox, security), MAIL)
+
+    assert mailbox.mails == []
+
+
+def test_a_server_without_tls_gets_no_mail_where_tls_is_asked_for(tmp_path: Path) -> None:
+    """A server, or somebody in between, that hides STARTTLS is not given the mail in clear."""
+    with mail_server() as mailbox, pytest.raises(MailError, match="does not offer"):
+        send_mail(settings_for(tmp_path, mailbox, "starttls"), MAIL)
+
+    assert mailbox.mails == []
+
+
+def test_a_password_does_not_go_over_the_network_in_clear(tmp_path: Path) -> None:
+    """Without TLS no password is sent to another machine; the name is not even looked up."""
+    wanted = Settings(
+        home=tmp_path, smtp_host="mail.invalid", smtp_security="none", smtp_user="u", mail_from="a@b.example"
+    )
+
+    with pytest.raises(MailError, match="go over the network"):
+        send_mail(wanted, MAIL)
+
+
+@pytest.mark.parametrize(
+    ("mail", "shown"),
+    [
+        (replace(MAIL, subject="Hi\r\nBcc: all@example.com\n\nBody"), "Hi Bcc: all@example.com Body"),
+        (replace(MAIL, from_name='x" <evil@example.com>\nBcc: all@example.com'), "Your answer"),
+        (replace(MAIL, text="a\r\n.\r\nMAIL FROM:<x@example.com>\r.\rRCPT TO:<y@example.com>\0\x1b[2J"), "Your answer"),
+    ],
+)
+def test_nothing_in_a_mail_becomes_a_header_or_a_command(tmp_path: Path, mail: Mail, shown: str) -> None:
+    """Line ends and dots in what visitors write make no second recipient, no second mail and no other sender."""
+    with mail_server() as mailbox:
+        send_mail(settings_for(tmp_path, mailbox), mail)
+
+    assert len(mailbox.mails) == 1
+    assert mailbox.to == [["ana@example.com"]]
+    got = mailbox.mails[0]
+    assert got["Bcc"] is None
+    assert got["Subject"] == shown
+    assert got["From"].addresses[0].addr_spec == "agent@shop.example"
+    assert len(got["From"].addresses) == 1
+    assert "\x1b" not in got.get_content()
+
+
+@pytest.mark.parametrize(
+    "to", ["", "ana", "a@b.example, c@d.example", "a@b.example\nBcc: c@d.example", "<a@b.example>"]
+)
+def test_a_mail_has_one_recipient(tmp_path: Path, to: str) -> None:
+    """What is not the address of one mailbox is not sent to."""
+    with mail_server() as mailbox, pytest.raises(MailError, match="no address"):
+        send_mail(settings_for(tmp_path, mailbox), replace(MAIL, to=to))
+
+    assert mailbox.mails == []
+
+
+def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
+    """No settings, no server, no password's file and a refusal: each has its sentence; none repeats the mail."""
+    assert not is_set_up(Settings(home=tmp_path))
+    with pytest.raises(MailError, match="not set up"):
+        send_mail(Settings(home=tmp_path), MAIL)
+    with mail_server() as mailbox:
+        wanted = settings_for(tmp_path, mailbox)
+        assert is_set_up(wanted)
+        mailbox.answers = ["550 No: ana@example.com wrote Hello Ana"]
+        with pytest.raises(MailError, match="code 550") as caught:
+            send_mail(wanted, MAIL)
+        assert "ana" not in str(caught.value).lower()
+        with pytest.raises(MailError, match="password cannot be read"):
+            send_mail(replace(wanted, smtp_user="u", smtp_password_file=str(tmp_path / "none")), MAIL)
+    with pytest.raises(MailError, match="cannot be reached"):
+        send_mail(wanted, MAIL)
+
+
+def test_the_outbox_sends_in_the_background(tmp_path: Path) -> None:
+    """Posting takes no time, whatever the server does; closing still sends what is due."""
+    with mail_server() as mailbox:
+        outbox = Outbox(settings_for(tmp_path, mailbox))
+        began = time.monotonic()
+        assert all(outbox.post(MAIL) for _ in range(5))
+        assert time.monotonic() - began < 0.5
+        outbox.close()
+
+    assert len(mailbox.mails) == 5
+    assert not outbox.post(MAIL)
+
+
+def test_a_mail_that_fails_is_tried_again(tmp_path: Path) -> None:
+    """What the server refuses for now arrives with a later try, and another mail does not wait for it."""
+    with mail_server() as mailbox:
+        mailbox.answers = ["451 Later", "451 Later"]
+        outbox = Outbox(settings_for(tmp_path, mailbox), pauses=(0.05, 0.1))
+        outbox.post(MAIL)
+        outbox.post(replace(MAIL, subject="Second"))
+        wait_until(lambda: len(mailbox.mails) == 2)
+        outbox.close()
+
+    assert {mail["Subject"] for mail in mailbox.mails} == {"Your answer", "Second"}
+
+
+def test_a_mail_is_dropped_in_the_end_and_the_log_says_nothing_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the last try it is dropped; the log names the server, never the person, the subject or the words."""
+    name, words = make_canaries(2)
+    caplog.set_level(logging.DEBUG)
+    with mail_server() as mailbox:
+        mailbox.answers = [f"550 {name}@example.com {words}"] * 9
+        outbox = Outbox(settings_for(tmp_path, mailbox), pauses=(0.01,))
+        outbox.post(Mail(f"{name}@example.com", words, words))
+        wait_until(lambda: "dropped after 2 tries" in caplog.text)
+        mailbox.answers = []
+        assert outbox.post(MAIL)
+        wait_until(lambda: mailbox.mails)
+        outbox.close()
+
+    ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("ruma"))
+    assert name not in ours
+    assert words not in ours
+    assert "127.0.0.1" in ours
+
+
+def test_mails_that_wait_have_a_limit(tmp_path: Path) -> None:
+    """Where the server is away, mails do not fill the memory: beyond the limit they are refused."""
+    with mail_server() as mailbox:
+        wanted = settings_for(tmp_path, mailbox)
+    outbox = Outbox(wanted, pauses=(60.0,), limit=3)
+
+    taken = [outbox.post(MAIL) for _ in range(20)]
+
+    assert taken.count(True) <= 4
+    assert taken[-1] is False
+    outbox.close()
+    assert not Outbox(Settings(home=tmp_path)).post(MAIL)
