@@ -14,10 +14,12 @@ from typer.core import TyperGroup
 from ruma import __version__
 from ruma.cli import (
     agents,
+    api_keys,
     chatting,
     demonstration,
     diagnosis,
     installation,
+    members,
     model_files,
     questions,
     serving,
@@ -117,11 +119,36 @@ _add_group(
     "tenant",
     "Make, list, show, delete and recover tenants.",
     {
-        "create": (tenants.create, "ruma tenant create acme"),
+        "create": (tenants.create, "ruma tenant create acme --owner ada@example.com"),
         "list": (tenants.list_tenants, "ruma tenant list"),
         "show": (tenants.show, "ruma tenant show acme"),
         "delete": (tenants.delete, "ruma tenant delete acme"),
         "recover": (tenants.recover, "ruma tenant recover acme"),
+    },
+)
+_add_group(
+    _SET_UP,
+    "members",
+    "List, invite, change and remove who signs in for a tenant.",
+    {
+        "list": (members.list_members, "ruma members list"),
+        "link": (members.link, "ruma members link"),
+        "invite": (members.invite, "ruma members invite ada@example.com --role editor"),
+        "reset": (members.reset, "ruma members reset ada@example.com"),
+        "role": (members.change_role, "ruma members role ada@example.com owner"),
+        "disable": (members.disable, "ruma members disable ada@example.com"),
+        "enable": (members.enable, "ruma members enable ada@example.com"),
+        "remove": (members.remove, "ruma members remove ada@example.com"),
+    },
+)
+_add_group(
+    _SET_UP,
+    "api-keys",
+    "Make, list and revoke what lets programs in.",
+    {
+        "create": (api_keys.create, "ruma api-keys create shop --scope chat"),
+        "list": (api_keys.list_keys, "ruma api-keys list"),
+        "revoke": (api_keys.revoke, "ruma api-keys revoke 1"),
     },
 )
 _add_group(

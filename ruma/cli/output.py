@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,23 @@ def ask_line(prompt: str) -> str:
         note()
         raise InputError(f"Nothing was given for: {prompt}.")
     return line.strip()
+
+
+def ask_secret(prompt: str) -> str:
+    """Ask for a new secret twice, without showing it; where no person types, take one line of standard input.
+
+    Raises:
+        InputError: There was nothing to read, or the two differ.
+    """
+    if not sys.stdin.isatty():
+        line = sys.stdin.readline()
+        if not line:
+            raise InputError(f"Nothing was given for: {prompt}.", hint="Send it as one line to standard input.")
+        return line.rstrip("\r\n")
+    secret = getpass(f"{clean(prompt)}: ", stream=sys.stderr)
+    if getpass("Once more: ", stream=sys.stderr) != secret:
+        raise InputError("The two differ. Nothing was done.")
+    return secret
 
 
 def is_watched() -> bool:

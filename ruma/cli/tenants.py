@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantArgument, YesOption
-from ruma.cli.output import ask_line, note, print_json, print_pairs, print_table, print_text, size
+from ruma.cli.output import ask_line, ask_secret, note, print_json, print_pairs, print_table, print_text, size
 from ruma.cli.parts import Parts, show_created
 from ruma.errors import InputError, NotFoundError
 
@@ -13,6 +13,12 @@ from ruma.errors import InputError, NotFoundError
 def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and hyphens.")],
+    owner: Annotated[
+        str | None, typer.Option(metavar="EMAIL", help="The first owner, whose password is asked for.")
+    ] = None,
+    owner_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The first owner's name.", show_default="from the address")
+    ] = None,
     as_json: JsonOption = False,
     key_source: KeySourceOption = None,
     home: HomeOption = None,
@@ -20,9 +26,17 @@ def create(
     """Make a tenant, and show its recovery key, once.
 
     A tenant is an encrypted directory with a key of its own, which is kept elsewhere.
+    Without --owner, `ruma serve` and `ruma members link` give a link for the first owner.
     """
+    if owner_name and not owner:
+        raise InputError("An owner's name needs the address as well.", hint="Add --owner EMAIL.")
     with Parts(ctx, home=home, key_source=key_source) as parts:
+        person = _ask_owner(owner, owner_name) if owner else None
         created = parts.home.create(name)
+        if person:
+            from ruma.tenant.members import create_member
+
+            create_member(parts.tenant(created.name), role="owner", **person)
         if as_json:
             print_json(created)
         else:
@@ -117,6 +131,18 @@ def recover(
     with Parts(ctx, home=home, key_source=key_source) as parts:
         label = parts.home.recover(name, ask_line(f"Recovery key of {name}"))
         note(f"The tenant {name} has its key again. It is kept in: {label}.")
+
+
+def _ask_owner(email: str, name: str | None) -> dict[str, str]:
+    """Return the first owner's address, name and password, all of them checked before anything is made."""
+    from ruma.tenant.members import check_member_name, fold_email
+    from ruma.tenant.passwords import check_password
+
+    email = fold_email(email)
+    name = check_member_name(name or email.partition("@")[0])
+    password = ask_secret(f"Password for {email}")
+    check_password(password, email=email, name=name)
+    return {"email": email, "name": name, "password": password}
 
 
 def _ask_for_name(name: str, amount: str) -> None:

@@ -1,0 +1,189 @@
+"""`ruma members`: who signs in for a tenant, and the one-time links that let people in."""
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+from ruma.cli.options import HomeOption, JsonOption, TenantOption, YesOption
+from ruma.cli.output import ask_line, note, print_json, print_table, print_text
+from ruma.cli.parts import Parts
+from ruma.config import Settings
+from ruma.errors import InputError
+
+if TYPE_CHECKING:
+    from ruma.tenant.links import Purpose
+    from ruma.tenant.members import Member
+
+EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The member's e-mail address.")]
+_PLACES: dict["Purpose", str] = {"setup": "setup", "invitation": "invitation", "reset": "reset"}
+
+
+def list_members(
+    ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None
+) -> None:
+    """List the members, and who is invited."""
+    from ruma.tenant.links import list_invitations
+    from ruma.tenant.members import list_members as find_members
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        members, invited = find_members(opened), list_invitations(opened)
+        if as_json:
+            print_json(members)
+            return
+        rows = [(one.name, one.email, one.role, _state(one), (one.last_seen_at or "never")[:10]) for one in members] + [
+            ("", one.email, one.role, "invited", "") for one in invited
+        ]
+        if rows:
+            print_table(["name", "e-mail", "role", "state", "last seen"], rows)
+        else:
+            note("Nobody can sign in yet. `ruma members link` makes a link for the first owner.")
+
+
+def link(ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None) -> None:
+    """Print a one-time link that makes the first owner.
+
+    It works for 24 hours, and voids the one before. `ruma serve` prints one as well.
+    """
+    from ruma.tenant.joining import make_setup_link
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        _print_link(parts.settings, opened.name, "setup", make_setup_link(opened), "24 hours", as_json)
+
+
+def invite(
+    ctx: typer.Context,
+    email: EmailArgument,
+    role: Annotated[str, typer.Option(metavar="ROLE", help="owner, editor or viewer.")] = "editor",
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Print a one-time link with which a person joins.
+
+    It works for 24 hours, and voids an older one for the same address. Hand it over yourself: nothing is mailed.
+    """
+    from ruma.tenant.joining import invite as make_invitation
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        secret = make_invitation(opened, email=email, role=role)
+        _print_link(parts.settings, opened.name, "invitation", secret, "24 hours", as_json)
+
+
+def reset(
+    ctx: typer.Context,
+    email: EmailArgument,
+    second_factor: Annotated[
+        bool, typer.Option("--second-factor", help="Also switch the second factor off: the phone is lost.")
+    ] = False,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Print a one-time link with which a member sets a new password.
+
+    It works for 30 minutes. The old password works until it is used.
+    """
+    from ruma.tenant.joining import make_reset_link
+    from ruma.tenant.members import find_member
+    from ruma.tenant.second_factor import disable_second_factor
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        secret = make_reset_link(opened, email)
+        if second_factor:
+            disable_second_factor(opened, find_member(opened, email).id)
+            note("The second factor is switched off.")
+        _print_link(parts.settings, opened.name, "reset", secret, "30 minutes", as_json)
+
+
+def change_role(
+    ctx: typer.Context,
+    email: EmailArgument,
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="owner, editor or viewer.")],
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Give a member another role, which ends the member's sessions.
+
+    Owners manage members and keys, editors change what the agent knows and says, viewers read.
+    """
+    _change(ctx, email, tenant, home, role=role)
+
+
+def disable(ctx: typer.Context, email: EmailArgument, tenant: TenantOption = None, home: HomeOption = None) -> None:
+    """Let a member in no more, and end the member's sessions."""
+    _change(ctx, email, tenant, home, is_disabled=True)
+
+
+def enable(ctx: typer.Context, email: EmailArgument, tenant: TenantOption = None, home: HomeOption = None) -> None:
+    """Let a disabled member in again."""
+    _change(ctx, email, tenant, home, is_disabled=False)
+
+
+def remove(
+    ctx: typer.Context,
+    email: EmailArgument,
+    yes: YesOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Remove a member for good, or withdraw an invitation."""
+    from ruma.tenant.links import list_invitations, withdraw_invitation
+    from ruma.tenant.members import find_member, fold_email, remove_member
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        if fold_email(email) in {one.email for one in list_invitations(opened)}:
+            withdraw_invitation(opened, email)
+            note(f"Withdrew the invitation of {email}.")
+            return
+        member = find_member(opened, email)
+        if not yes:
+            note(f"This removes the member {member.name} ({member.email}, {member.role}).")
+            if ask_line("Type the address to go on, or run it with --yes").lower() != member.email:
+                raise InputError("That is another address. Nobody was removed.")
+        remove_member(opened, member.id)
+        note(f"Removed the member {member.name}.")
+
+
+def link_address(settings: Settings, tenant_name: str, purpose: "Purpose", secret: str) -> str:
+    """Return the address of a one-time link, as the settings say that the server is reached."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}/t/{quote(tenant_name)}/{_PLACES[purpose]}/{secret}"
+
+
+def _change(
+    ctx: typer.Context,
+    email: str,
+    tenant: str | None,
+    home: HomeOption,
+    *,
+    role: str | None = None,
+    is_disabled: bool | None = None,
+) -> None:
+    from ruma.tenant.members import change_member, find_member
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        member = change_member(opened, find_member(opened, email).id, role=role, is_disabled=is_disabled)
+        note(f"{member.name} ({member.email}): {member.role}, {_state(member)}.")
+
+
+def _print_link(
+    settings: Settings, tenant_name: str, purpose: "Purpose", secret: str, life: str, as_json: bool
+) -> None:
+    address = link_address(settings, tenant_name, purpose, secret)
+    if as_json:
+        print_json({"link": address})
+        return
+    print_text(address)
+    note(f"It works once, for {life}. Whoever has it can use it, so hand it to nobody else.")
+
+
+def _state(member: "Member") -> str:
+    state = "disabled" if member.is_disabled else "active"
+    return f"{state}, second factor" if member.has_second_factor else state
