@@ -40,6 +40,29 @@ def change(
         list[str] | None,
         typer.Option(metavar="TEXT", help="A question to begin with; give it several times for several."),
     ] = None,
+    tone: Annotated[str | None, typer.Option(metavar="TONE", help="friendly, formal or plain.")] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Such as en or de; '' takes the visitor's language.")
+    ] = None,
+    strictness: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How sure it must be to answer: lenient, balanced or strict.")
+    ] = None,
+    accent: Annotated[str | None, typer.Option(metavar="COLOUR", help="Of its buttons, as #rrggbb.")] = None,
+    theme: Annotated[str | None, typer.Option(metavar="NAME", help="auto, light or dark.")] = None,
+    position: Annotated[
+        str | None, typer.Option(metavar="SIDE", help="Of the website on which its button stands: right or left.")
+    ] = None,
+    website: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A website that may show it; give it several times for several."),
+    ] = None,
+    published: Annotated[
+        bool | None,
+        typer.Option("--published/--not-published", help="Open the chat page to everyone, or to members only."),
+    ] = None,
+    person: Annotated[
+        bool | None, typer.Option("--person/--no-person", help="Whether visitors may ask for a person.")
+    ] = None,
     as_json: JsonOption = False,
     tenant: TenantOption = None,
     home: HomeOption = None,
@@ -55,7 +78,16 @@ def change(
         "decline": decline,
         "mode": mode,
         "model": model,
-        "questions": tuple(one for one in question if one) if question is not None else None,
+        "questions": tuple(question) if question is not None else None,
+        "tone": tone,
+        "language": language,
+        "strictness": strictness,
+        "accent": accent,
+        "theme": theme,
+        "position": position,
+        "websites": tuple(website) if website is not None else None,
+        "is_published": published,
+        "offers_person": person,
     }
     changes = {key: value for key, value in given.items() if value is not None}
     if not changes:
@@ -70,5 +102,6 @@ def _print(agent: "Agent", as_json: bool) -> None:
     if as_json:
         print_json(agent)
         return
-    values = {**asdict(agent), "questions": " / ".join(agent.questions)}
-    print_pairs(values)
+    switches = {name: "yes" if getattr(agent, name) else "no" for name in ("is_published", "offers_person")}
+    lists = {"questions": " / ".join(agent.questions), "websites": " ".join(agent.websites)}
+    print_pairs({**asdict(agent), **lists, **switches})

@@ -1,10 +1,13 @@
 """The tenant's one agent: how it speaks and how it answers."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+import re
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ruma.errors import InputError
+from ruma.tenant.language_codes import LANGUAGE_CODES
+from ruma.tenant.origins import parse_origin
 from ruma.tenant.tenant import Tenant
 
 MODES = ("auto", "quote", "write")
@@ -12,7 +15,10 @@ TONES = ("friendly", "formal", "plain")
 STRICTNESS = ("lenient", "balanced", "strict")
 THEMES = ("auto", "light", "dark")
 POSITIONS = ("right", "left")
+MOST_WEBSITES, MOST_QUESTIONS = 50, 10
 _LONGEST = 2000
+_CHOICES = {"mode": MODES, "tone": TONES, "strictness": STRICTNESS, "theme": THEMES, "position": POSITIONS}
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
 _LISTS, _SWITCHES = ("questions", "websites"), ("is_published", "offers_person")
 
 
@@ -89,7 +95,7 @@ def change_agent(tenant: Tenant, **changes: Any) -> Agent:
     unknown = changes.keys() - values.keys()
     if unknown:
         raise InputError(f"An agent has no setting {', '.join(sorted(unknown))}.", hint=f"It has: {', '.join(values)}.")
-    agent = Agent(**{**values, **changes})
+    agent = _normalised(Agent(**{**values, **changes}))
     _check(agent)
     with tenant.writing() as db:
         db.table("agent").update(1, _row(agent))
@@ -106,12 +112,35 @@ def _row(agent: Agent) -> dict[str, Any]:
     return {**asdict(agent), **{name: json.dumps(getattr(agent, name)) for name in _LISTS}}
 
 
+def _normalised(agent: Agent) -> Agent:
+    """Return the agent with what has several spellings in one."""
+    questions = (one.strip() for one in agent.questions)
+    return replace(
+        agent,
+        accent=agent.accent.strip().lower(),
+        language=agent.language.strip().lower(),
+        questions=tuple(dict.fromkeys(one for one in questions if one)),
+        websites=tuple(dict.fromkeys(parse_origin(one) for one in agent.websites if one.strip())),
+    )
+
+
 def _check(agent: Agent) -> None:
-    if agent.mode not in MODES:
-        raise InputError(f"An agent cannot answer in mode {agent.mode!r}.", hint=f"Modes: {', '.join(MODES)}.")
+    for name, choices in _CHOICES.items():
+        if (value := getattr(agent, name)) not in choices:
+            raise InputError(f"An agent's {name} cannot be {value!r}.", hint=f"It can be: {', '.join(choices)}.")
     for name in ("name", "greeting", "decline"):
         if not getattr(agent, name).strip():
             raise InputError(f"The agent's {name} cannot be empty.")
+    if not _COLOUR.fullmatch(agent.accent):
+        raise InputError(f"{agent.accent!r} is not a colour.", hint="Write it as #rrggbb, for example #0d6b5b.")
+    if agent.language and agent.language not in LANGUAGE_CODES:
+        raise InputError(
+            f"{agent.language!r} is not the code of a language.",
+            hint="Two letters, as in en, de or fr; empty takes the visitor's.",
+        )
+    for name, most in (("questions", MOST_QUESTIONS), ("websites", MOST_WEBSITES)):
+        if len(getattr(agent, name)) > most:
+            raise InputError(f"An agent can have {most} {name} at most.")
     for name, value in asdict(agent).items():
         texts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(text, str) and len(text) > _LONGEST for text in texts):
