@@ -22,7 +22,7 @@ from ruma.server.api.routes import tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
-from ruma.server.pages import chat, sources
+from ruma.server.pages import chat, sources, widget
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
 from ruma.server.uploading import Intake
 from ruma.tenant.home import Home
@@ -47,6 +47,9 @@ _PAGES = (
     sources.remove_document,
     sources.retry,
     sources.discard,
+    widget.show_widget_script,
+    widget.show_widget_frame,
+    widget.show_look,
 )
 
 

@@ -24,6 +24,9 @@ PUBLISHED = {
     ("GET", "/"),
     ("GET", "/health"),
     ("GET", "/static/{name}"),
+    ("GET", "/t/{name}/widget.js"),
+    ("GET", "/t/{name}/widget"),
+    ("GET", "/t/{name}/look.css"),
 }
 """Every route that anyone may call. Who adds one here has thought about it."""
 

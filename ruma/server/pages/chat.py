@@ -21,11 +21,12 @@ from ruma.server.events import collect
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.limits import Limits
 from ruma.server.pages.shell import first, read_form
+from ruma.server.pages.widget import initial_of, look_address, page_language, words_in
 from ruma.server.rendering import render, static_files
 from ruma.server.resources import NOTHING_HERE, Resources
 from ruma.server.shapes import DocumentId, Done, Place, Question, Said, conversation_of, seal_document
 from ruma.server.viewing import view_document
-from ruma.tenant.agents import Agent, read_agent
+from ruma.tenant.agents import read_agent
 from ruma.tenant.conversations import read_conversation, resume_conversation
 from ruma.tenant.documents import read_document
 from ruma.tenant.index import count_chunks
@@ -44,7 +45,7 @@ class Part:
 
 
 def split_answer(text: str, places: list[Place]) -> list[list[Part]]:
-    """Return an answer's paragraphs with the marks of its citations found, as chat.js finds them."""
+    """Return an answer's paragraphs with the marks of its citations found, as answers.js finds them."""
     known = {place.number: place for place in places}
     paragraphs = []
     for paragraph in re.split(r"\n{2,}", text.strip()):
@@ -70,14 +71,16 @@ def show_home(resources: NamedDependency[Resources]) -> Response[Any]:
 
 
 @get("/t/{name:str}", policy=VISITOR, sync_to_thread=True, include_in_schema=False, media_type=MediaType.HTML)
-def show_chat(tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]) -> str:
+def show_chat(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]
+) -> str:
     """Show the chat page: to everyone where it is published, else to members.
 
     Raises:
         SignInError: It is not published, and nobody is signed in.
     """
     _check_published(tenant, principal)
-    return _chat_page(tenant, principal)
+    return _chat_page(request, tenant, principal)
 
 
 @post("/t/{name:str}/ask", policy=VISITOR, status_code=200, include_in_schema=False)
@@ -104,7 +107,7 @@ async def ask(
         raise
     except RumaError as exc:
         status, problem = describe_failure(exc)
-    page = await sync_to_thread(_chat_page, tenant, principal, asked, done, problem)
+    page = await sync_to_thread(_chat_page, request, tenant, principal, asked, done, problem)
     return Response(page, status_code=status, media_type=MediaType.HTML)
 
 
@@ -153,6 +156,7 @@ def _check_published(tenant: Tenant, principal: Principal) -> None:
 
 
 def _chat_page(
+    request: Request[Any, Any, Any],
     tenant: Tenant,
     principal: Principal,
     asked: Question | None = None,
@@ -166,13 +170,15 @@ def _chat_page(
         tenant=tenant.name,
         csrf=principal.csrf,
         agent=agent,
-        initial=_initial(agent),
+        initial=initial_of(agent),
+        look=look_address(tenant, agent),
         has_documents=count_chunks(tenant) > 0,
         messages=_messages(tenant, conversation),
         conversation=conversation or "",
         question=asked.question if asked and problem else "",
         problem=problem,
         split_answer=split_answer,
+        **words_in(page_language(request, agent)),
     )
 
 
@@ -181,7 +187,3 @@ def _messages(tenant: Tenant, conversation: str | None) -> list[Said]:
         return []
     number = resume_conversation(tenant, conversation).id
     return conversation_of(tenant, read_conversation(tenant, number)).messages if number else []
-
-
-def _initial(agent: Agent) -> str:
-    return next((letter for letter in agent.name if letter.isalnum()), "·").upper()

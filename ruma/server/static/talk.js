@@ -1,0 +1,374 @@
+// A visitor's conversation with the agent: asks, shows the answer as it comes, and remembers it for a reload.
+// The chat page and the widget's frame both begin it; what differs between them is in `settings`.
+
+import {
+  agentName, fillAnswer, fillText, hasWords, home, log, showAgent, showNotice, showPerson, showProblem, showVisitor, spoken, words,
+} from "./answers.js";
+
+const talk = document.getElementById("talk");
+const form = document.getElementById("ask");
+const field = document.getElementById("question");
+const send = document.getElementById("send");
+const stop = document.getElementById("stop");
+const status = document.getElementById("status");
+const suggestions = document.getElementById("suggestions");
+const { csrf } = document.body.dataset;
+const kept = `ruma-conversation:${home}`;
+const canHover = matchMedia("(hover: hover) and (pointer: fine)").matches;
+const POLL_SECONDS = 9;
+
+export const settings = {
+  storage: () => sessionStorage,
+  channel: "page",
+  website: "",
+  language: document.documentElement.lang,
+  showsHints: true,
+  isOpen: true, // whether the visitor sees it
+  whenDone: () => {}, // called with each whole answer and its element
+};
+
+let running = null; // the answer that is being made: its AbortController
+let conversation = form.elements.conversation.value || null; // the secret that opens it
+let hasPerson = false; // a person was asked for, or has replied
+const shownReplies = new Set();
+
+// What the browser remembers. A browser that allows no storage remembers nothing, and the conversation works.
+
+function remember(secret) {
+  conversation = secret;
+  try {
+    settings.storage().setItem(kept, secret);
+  } catch {
+    // Not allowed here.
+  }
+}
+
+function remembered() {
+  try {
+    return settings.storage().getItem(kept);
+  } catch {
+    return null;
+  }
+}
+
+export function forget() {
+  conversation = null;
+  hasPerson = false;
+  try {
+    settings.storage().removeItem(kept);
+  } catch {
+    // Not allowed here.
+  }
+}
+
+export function hasConversation() {
+  return Boolean(conversation);
+}
+
+// Requests
+
+export class Failed extends Error {
+  constructor(problem) {
+    super(problem.message);
+    this.problem = problem;
+  }
+}
+
+async function problemOf(response) {
+  try {
+    return (await response.json()).error;
+  } catch {
+    return { code: "failed", message: words("problem"), hint: "" };
+  }
+}
+
+export async function call(method, path, body) {
+  const headers = { "X-Ruma-CSRF": csrf };
+  if (conversation) headers["X-Ruma-Conversation"] = conversation;
+  if (body) headers["Content-Type"] = "application/json";
+  const response = await fetch(`${home}/api/${path}`, { method, headers, body: body && JSON.stringify(body) });
+  if (!response.ok) throw new Failed(await problemOf(response));
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
+}
+
+// The server's sentences are English and made for whoever set it up; a visitor reads them in their own language.
+export function explain(error) {
+  const problem = error.problem ?? { code: "", message: words("unreachable"), hint: words("unreachable_hint") };
+  if (settings.showsHints || !problem.code) return problem;
+  const name = `problem_${problem.code}`;
+  const isPlain = problem.code === "bad_request" && settings.language === "en";
+  return { code: problem.code, message: hasWords(name) ? words(name) : isPlain ? problem.message : words("problem"), hint: "" };
+}
+
+// Scrolling: follow what is new, but never push the question that it answers off the top.
+
+let anchor = null;
+
+function follow() {
+  if (!anchor) return;
+  const top = anchor.getBoundingClientRect().top - talk.getBoundingClientRect().top + talk.scrollTop - 20;
+  const target = Math.min(top, talk.scrollHeight - talk.clientHeight);
+  if (target > talk.scrollTop) talk.scrollTop = target;
+}
+
+export function followFrom(element) {
+  anchor = element;
+  follow();
+}
+
+for (const kind of ["wheel", "touchmove", "keydown"]) {
+  talk.addEventListener(kind, () => { anchor = null; }, { passive: true });
+}
+
+// The stream
+
+async function* eventsOf(response) {
+  let buffer = "";
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    buffer += value;
+    const blocks = buffer.split("\n\n");
+    buffer = blocks.pop();
+    for (const block of blocks) {
+      const name = /^event: (.*)$/m.exec(block);
+      const data = /^data: (.*)$/m.exec(block);
+      if (name && data) yield { name: name[1], data: JSON.parse(data[1]) };
+    }
+  }
+}
+
+async function receive(question, message, signal) {
+  const { channel, website, language } = settings;
+  const response = await fetch(`${home}/api/chat`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream", "X-Ruma-CSRF": csrf },
+    body: JSON.stringify({ question, conversation, channel, website, language }),
+    signal,
+  });
+  if (!response.ok) throw new Failed(await problemOf(response));
+  const answer = { mode: "quote", is_declined: false, text: "", citations: [] };
+  let frame = 0;
+  const refresh = () => {
+    frame = 0;
+    fillText(message, answer.text, answer.citations);
+    message.dataset.state = "writing";
+    follow();
+  };
+  try {
+    for await (const { name, data } of eventsOf(response)) {
+      if (name === "evidence") {
+        Object.assign(answer, { mode: data.mode, is_declined: data.is_declined, citations: data.citations });
+        fillAnswer(message, answer);
+        message.querySelector(".doing").textContent = words("writing");
+        follow();
+      } else if (name === "token") {
+        answer.text += data.text;
+        if (answer.mode === "write" || answer.is_declined) frame ||= requestAnimationFrame(refresh);
+      } else if (name === "error") {
+        throw new Failed(data.error);
+      } else if (name === "done") {
+        remember(data.conversation);
+        return data;
+      }
+    }
+  } finally {
+    cancelAnimationFrame(frame);
+  }
+  throw new Failed({ code: "", message: words("lost"), hint: "" });
+}
+
+// Asking
+
+function setBusy(controller) {
+  running = controller;
+  send.hidden = Boolean(controller);
+  stop.hidden = !controller;
+  log.setAttribute("aria-busy", String(Boolean(controller)));
+}
+
+export function isBusy() {
+  return Boolean(running);
+}
+
+export function tell(text) {
+  status.textContent = text;
+}
+
+function finishAnswer(message, answer, id) {
+  fillAnswer(message, answer);
+  message.dataset.state = "done";
+  settings.whenDone(message, answer, id);
+}
+
+async function ask(question) {
+  const controller = new AbortController();
+  setBusy(controller);
+  hideSuggestions();
+  const asked = showVisitor(question);
+  const message = showAgent();
+  followFrom(asked);
+  tell(words("looking"));
+  try {
+    const answer = await receive(question, message, controller.signal);
+    finishAnswer(message, answer, answer.message_id);
+    tell(spoken(answer));
+  } catch (error) {
+    endEarly(question, asked, message, controller.signal.aborted ? null : error);
+  } finally {
+    follow();
+    if (running === controller) setBusy(null);
+  }
+}
+
+function endEarly(question, asked, message, error) {
+  message.dataset.state = "done";
+  if (!error) {
+    message.querySelector(".note").textContent = words("stopped");
+    tell(words("stopped"));
+    return;
+  }
+  const problem = explain(error);
+  if (problem.code === "not_found") forget();
+  tell("");
+  if (!message.querySelector(".text, .sources").childElementCount) message.remove();
+  const shown = showProblem(problem, () => {
+    for (const element of [asked, message, shown]) element.remove();
+    focusField();
+    ask(question);
+  });
+}
+
+function hideSuggestions() {
+  if (suggestions) suggestions.hidden = true;
+}
+
+export function focusField() {
+  // On a phone this would raise the keyboard over the answer.
+  if (canHover) field.focus({ preventScroll: true });
+}
+
+function fit() {
+  if (CSS.supports("field-sizing", "content")) return;
+  field.style.height = "auto";
+  field.style.height = `${field.scrollHeight}px`;
+}
+
+export function stopAnswer() {
+  running?.abort();
+  field.focus();
+}
+
+export function listen() {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const question = field.value.trim();
+    if (!question || running) return;
+    field.value = "";
+    fit();
+    ask(question);
+  });
+  field.addEventListener("input", fit);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      form.requestSubmit();
+    }
+  });
+  suggestions?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (running) return;
+    focusField();
+    ask(event.submitter.value);
+  });
+  stop.addEventListener("click", stopAnswer);
+  setInterval(() => { lookForReplies(); }, POLL_SECONDS * 1000);
+  document.addEventListener("visibilitychange", lookForReplies);
+  fit();
+}
+
+// After a reload, what was said is fetched and shown by the same functions.
+
+export async function restore() {
+  const secret = remembered();
+  if (conversation || !secret) return;
+  conversation = secret;
+  const found = await call("GET", "conversation").catch((error) => {
+    conversation = null;
+    if (error.problem?.code === "not_found") forget();
+  });
+  if (!found || running) return;
+  for (const said of found.messages) showAgain(said);
+  noticePerson(found);
+  hideSuggestions();
+  talk.scrollTop = talk.scrollHeight;
+}
+
+function showAgain(said) {
+  if (said.role === "visitor") {
+    showVisitor(said.text);
+  } else if (said.role === "person") {
+    showReply(said);
+  } else {
+    finishAnswer(showAgent(), said, said.id);
+  }
+}
+
+function showReply(said) {
+  shownReplies.add(said.id);
+  return showPerson(said);
+}
+
+// Replies of a person: looked for only once there can be one, and only while the visitor looks.
+
+function noticePerson(found) {
+  hasPerson ||= Boolean(found.wants_person) || found.messages.some((said) => said.role === "person");
+}
+
+export async function lookForReplies() {
+  if (!hasPerson || !conversation || !settings.isOpen || running || document.visibilityState !== "visible") return;
+  const found = await call("GET", "conversation").catch((error) => {
+    if (error.problem?.code === "not_found") forget();
+  });
+  if (!found || running) return;
+  for (const said of found.messages) {
+    if (said.role !== "person" || shownReplies.has(said.id)) continue;
+    followFrom(showReply(said));
+    tell(`${words("replied", { name: said.author || agentName })}: ${said.text}`);
+  }
+}
+
+export async function askPerson(name, email, message) {
+  const { channel, website, language } = settings;
+  const given = await call("POST", "conversation/person", { name, email, message, channel, website, language });
+  if (given?.conversation) remember(given.conversation);
+  hasPerson = true;
+  hideSuggestions();
+  followFrom(showVisitor(message));
+  showNotice(words("person_sent"));
+  follow();
+  tell(words("person_sent"));
+}
+
+export function startOver() {
+  running?.abort();
+  forget();
+  shownReplies.clear();
+  for (const message of [...log.children]) if (!message.matches(".greeting")) message.remove();
+  if (suggestions) suggestions.hidden = false;
+  tell("");
+  focusField();
+}
+
+export async function deleteConversation() {
+  running?.abort();
+  if (conversation) {
+    await call("DELETE", "conversation").catch((error) => {
+      if (error.problem?.code !== "not_found") throw error;
+    });
+  }
+  startOver();
+  tell(words("deleted"));
+}
