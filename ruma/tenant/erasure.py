@@ -14,7 +14,11 @@ WAIT_SECONDS = 3.0
 
 
 def ask_erasure(db: "Database") -> None:
-    """Note, in the transaction that deletes, that the file still holds what it deleted."""
+    """Note, in the transaction that deletes, that the file still holds what it deleted.
+
+    Kept answers go with it, whatever they are about: one of them may repeat what is deleted.
+    """
+    db.execute("delete from kept_response where status <> 0")
     db.execute("insert into pending_erasure (asked_at) values (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))")
 
 

@@ -29,6 +29,7 @@ MOST_PASSAGES = 50
 @post(
     "/chat",
     policy=VISITOR,
+    repeats=False,
     status_code=200,
     guards=[require_json],
     responses=answers_with(Done, 400, 401, 404, 409, 429, 503),

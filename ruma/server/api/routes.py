@@ -3,12 +3,15 @@
 from litestar import Router
 
 from ruma.server.api import agent, chat, conversation, documents, sources
+from ruma.server.repeating import KeepsResponses, repeat_response
 
 
 def tenant_api() -> Router:
     """Return the routes under `/t/NAME/api`."""
     return Router(
         "/t/{name:str}/api",
+        before_request=repeat_response,
+        middleware=[KeepsResponses()],
         route_handlers=[
             agent.show_agent,
             chat.chat,

@@ -52,6 +52,7 @@ def add_text(
 @put(
     "/sources/uploads",
     policy=WRITE,
+    repeats=False,
     status_code=200,
     request_max_body_size=None,
     responses=answers_with(UploadState, 400, 401, 403, 404, 429),
@@ -74,6 +75,7 @@ async def add_file(
 @post(
     "/sources/uploads",
     policy=WRITE,
+    repeats=False,
     status_code=200,
     request_max_body_size=None,
     responses=answers_with(UploadList, 400, 401, 403, 404, 429),

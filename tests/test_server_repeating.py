@@ -1,0 +1,132 @@
+"""A write that is sent twice under one idempotency key is done once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from ruma.config import load_settings
+from ruma.errors import ConflictError, InputError
+from ruma.server.app import create_app
+from ruma.tenant.api_keys import list_api_keys, revoke_api_key
+from ruma.tenant.documents import list_documents, remove_documents
+from ruma.tenant.home import Home
+from ruma.tenant.kept_responses import claim_response, keep_response, release_claim
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import list_uploads
+from tests.harness.residue import find_residue, make_canaries
+from tests.serving import EMBEDDER, FLAGS, make_tenant, sign_in, with_key
+
+HERE = "http://127.0.0.1:8420"
+TEXTS = "/t/acme/api/sources/texts"
+Client = TestClient[Litestar]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Return a home with one tenant."""
+    home = Home(load_settings({**FLAGS, "home": tmp_path / "home"}, {}))
+    make_tenant(home)
+    return home
+
+
+@pytest.fixture
+def opened(home: Home) -> Iterator[Tenant]:
+    """Return the tenant, open beside the server."""
+    with home.open("acme") as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def client(home: Home) -> Iterator[Client]:
+    """Return a client of a server of that home."""
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+        yield client
+
+
+def add(client: Client, headers: dict[str, str], key: str, text: str = "We bake on Mondays.") -> Any:
+    """Add a text under an idempotency key."""
+    sent = {"title": "monday.txt", "text": text}
+    return client.post(TEXTS, json=sent, headers={**headers, "Idempotency-Key": key})
+
+
+def count(tenant: Tenant) -> int:
+    """Return how many texts were handed over."""
+    return len(list_uploads(tenant))
+
+
+def test_a_write_that_is_sent_twice_is_done_once(client: Client, opened: Tenant) -> None:
+    """The second one gets the first one's answer, and says that it is one; another key is another write."""
+    headers = with_key(opened, "write", "read")
+
+    first, second = add(client, headers, "one"), add(client, headers, "one")
+    done_once = count(opened)
+    third = add(client, headers, "two")
+
+    assert first.status_code == second.status_code < 300
+    assert first.content == second.content
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["idempotent-replayed"] == "true"
+    assert done_once == 1
+    assert third.json() != first.json()
+    assert count(opened) == 2
+
+
+def test_a_key_that_was_used_for_something_else_is_refused(client: Client, opened: Tenant) -> None:
+    """The same key with another text is a mistake of the sender, and nothing is written."""
+    headers = with_key(opened, "write")
+    add(client, headers, "one")
+
+    response = add(client, headers, "one", "We bake on Tuesdays.")
+
+    assert response.status_code == 400
+    assert "another request" in response.json()["error"]["message"]
+    assert count(opened) == 1
+
+
+def test_a_key_is_one_senders_own(client: Client, opened: Tenant) -> None:
+    """Another API key and a member may use the same words, and get an answer of their own."""
+    add(client, with_key(opened, "write"), "one")
+
+    for headers in (with_key(opened, "write"), sign_in(opened, "editor")):
+        assert "idempotent-replayed" not in add(client, headers, "one").headers
+    assert count(opened) == 3
+
+
+def test_a_revoked_key_gets_no_old_answer(client: Client, opened: Tenant) -> None:
+    """What was kept is for those who may still come in."""
+    headers = with_key(opened, "write")
+    add(client, headers, "one")
+    revoke_api_key(opened, list_api_keys(opened)[0].id)
+
+    assert add(client, headers, "one").status_code == 401
+
+
+def test_a_refused_write_is_repeated_and_a_failed_one_is_done_again(opened: Tenant) -> None:
+    """While it is being done the key is taken; a claim that is let go can be taken again."""
+    assert claim_response(opened, b"k", b"r") is None
+    with pytest.raises(ConflictError):
+        claim_response(opened, b"k", b"r")
+    release_claim(opened, b"k")
+    assert claim_response(opened, b"k", b"r") is None
+    keep_response(opened, b"k", 201, b"{}")
+    kept = claim_response(opened, b"k", b"r")
+    assert kept is not None
+    assert (kept.status, kept.body) == (201, b"{}")
+    with pytest.raises(InputError):
+        claim_response(opened, b"k", b"other")
+
+
+def test_kept_answers_go_when_something_is_deleted(opened: Tenant) -> None:
+    """An answer may repeat what is deleted, so all kept ones leave the file with it."""
+    (canary,) = make_canaries(1)
+    claim_response(opened, b"k", b"r")
+    keep_response(opened, b"k", 200, canary.encode())
+    assert find_residue(opened.folder, opened.key.raw, [canary])
+
+    remove_documents(opened, [list_documents(opened)[0].id])
+
+    assert not find_residue(opened.folder, opened.key.raw, [canary])
