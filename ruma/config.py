@@ -48,6 +48,18 @@ class Settings:
     port: int = 8420
     """The port that `ruma serve` listens on."""
 
+    tls_cert: str = ""
+    """A file with the certificate that `ruma serve` shows, and those that signed it."""
+
+    tls_key: str = ""
+    """A file with the certificate's private key."""
+
+    behind_proxy: str = ""
+    """The addresses of the reverse proxies before `ruma serve`, with commas between them."""
+
+    public_url: str = ""
+    """What people type to reach `ruma serve`; links are built from it alone."""
+
     visitor_questions: int = 30
     """Questions a minute that one visitor, or one address, may ask."""
 

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ruma.chat.answering import answer  # noqa: F401 - loaded here, so that no test waits for it
-from ruma.config import Settings, load_settings
+from ruma.config import Settings, load_settings, write_setting
 from ruma.errors import NotFoundError
 from ruma.models.generator import Generator, Turn
 from ruma.models.vectors import Passage
@@ -157,9 +158,11 @@ class ScriptedGenerator(Generator):
 class Running:
     """A server in a process of its own."""
 
-    def __init__(self, home: Path, *args: str) -> None:
-        """Start it and read its banner."""
+    def __init__(self, home: Path, *args: str, **settings: str) -> None:
+        """Start it with these settings in its file and read its banner."""
         self.home = home
+        for name, value in settings.items():
+            write_setting(home, name, value)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.serving", str(home), *args],
             cwd=Path(__file__).parents[1],
@@ -168,10 +171,15 @@ class Running:
             text=True,
         )
         assert self.process.stdout
+        self.requests: list[dict[str, Any]] = []
+        self._errors = ""
+        # Read all the time, or a server that writes a line a request would fill the pipe.
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
         self.banner = [self.process.stdout.readline().strip() for _ in range(3)]
-        found = re.search(r":(\d+)/t/", self.banner[0])
+        found = re.search(r", port (\d+)", self.banner[2])
         if not found:
-            raise RuntimeError(self.process.communicate()[1])
+            raise RuntimeError(self.stop()[1])
         self.port = int(found[1])
 
     def __enter__(self) -> "Running":
@@ -180,7 +188,22 @@ class Running:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        self._end()
+
+    def _end(self) -> None:
+        self.process.wait(timeout=20)
+        self._reader.join(timeout=5)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe
+            pipe.close()
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            if line.startswith('{"time"'):
+                self.requests.append(json.loads(line))
+            else:
+                self._errors += line
 
     def ask(self, tenant: str = "acme") -> http.client.HTTPResponse:
         """Ask a question and return the stream of its answer."""
@@ -194,10 +217,10 @@ class Running:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def stop(self, kind: int = signal.SIGTERM) -> tuple[int, str]:
-        """Stop it and return how it ended and what it said on standard error."""
+        """Stop it and return how it ended and what it said on standard error, besides a line for each request."""
         self.process.send_signal(kind)
-        errors = self.process.communicate(timeout=20)[1]
-        return self.process.returncode, errors
+        self._end()
+        return self.process.returncode, self._errors
 
 
 def main() -> None:

@@ -33,15 +33,32 @@ def test_the_server_says_where_it_answers_and_ends_when_told(number: signal.Sign
     command.send_signal(number)
     printed, complained = command.communicate(timeout=20)
 
-    assert (command.returncode, printed, complained) == (0, "", "")
+    (line,) = complained.splitlines()
+    assert (command.returncode, printed) == (0, "")
+    assert json.loads(line)["route"] == "/health"
 
 
-def test_an_address_that_others_can_reach_is_refused() -> None:
-    """There are no accounts yet, so the server answers on loopback addresses alone."""
+def test_an_address_that_others_can_reach_needs_tls() -> None:
+    """Without a certificate and without a proxy, such an address is one clear error."""
     result = run("serve", "--host", "0.0.0.0")
 
     assert result.exit_code == 1
     assert "0.0.0.0" in result.stderr
+    assert "--tls-cert" in result.stderr
+
+
+def test_the_options_are_settings() -> None:
+    """What is wrong with a certificate, a proxy or the public address is one sentence, before anything is opened."""
+    for options, sentence in (
+        (["--tls-cert", "/no/cert.pem", "--tls-key", "/no/key.pem"], "/no/cert.pem cannot be read"),
+        (["--behind-proxy", "everyone", "--public-url", "https://ask.example.com"], "'everyone'"),
+        (["--behind-proxy", "127.0.0.1", "--public-url", "ask.example.com"], "'ask.example.com'"),
+        (["--behind-proxy", "127.0.0.1"], "--public-url"),
+    ):
+        result = run("serve", *options)
+
+        assert result.exit_code == 1
+        assert sentence in result.stderr
 
 
 def test_a_port_that_is_no_number_is_a_usage_error() -> None:

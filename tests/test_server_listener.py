@@ -1,6 +1,7 @@
 import http.client
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -16,7 +18,9 @@ import pytest
 
 from ruma.config import Settings, load_settings
 from ruma.errors import InputError, ModelError, StoreError
-from ruma.server.listener import check_host, only_server, open_socket, serve
+from ruma.server.addresses import PublicAddress
+from ruma.server.gate import Entry
+from ruma.server.listener import _banner, only_server, open_gate, open_socket, raise_file_limit, serve
 from ruma.tenant.home import Home
 from tests.serving import QUESTION, Running, make_tenant
 
@@ -54,18 +58,15 @@ def read_until(response: http.client.HTTPResponse, event: str) -> str:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.com", ""])
-def test_other_addresses_are_refused(settings: Settings, host: str) -> None:
-    """Until there are accounts, an address that others can reach is an error that says what to do instead."""
-    with pytest.raises(InputError, match="only on this machine's own addresses") as caught:
+def test_an_address_for_everyone_needs_tls(settings: Settings, host: str) -> None:
+    """Without TLS and without a proxy nothing is opened on an address that others can reach."""
+    with pytest.raises(InputError, match=r"would not be encrypted|listens on an address"):
         serve(replace(settings, host=host), Home(settings), pytest.fail, pytest.fail, pytest.fail)
-
-    assert "ssh -L" in caught.value.hint
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_machines_addresses_are_taken(host: str) -> None:
     """Every loopback address can be listened on."""
-    check_host(host)
     with closing(open_socket(host, 0)) as listening:
         assert listening.getsockname()[1] > 0
 
@@ -235,10 +236,71 @@ def test_what_breaks_in_an_answer_is_told_and_logged_without_words(home: Path) -
 
 def test_the_banner_names_no_tenant_where_there_are_several(settings: Settings) -> None:
     """With several tenants, or none, the banner shows the form of their addresses."""
-    from ruma.server.listener import _banner
+
+    home, public = Home(settings), PublicAddress(origin="https://ask.example.com")
+
+    assert "https://ask.example.com/t/NAME/" in _banner(settings, public, home)[0]
+    make_tenant(home)
+    assert "https://ask.example.com/t/acme/" in _banner(settings, public, home)[0]
+
+
+def test_the_banner_says_who_reaches_it(settings: Settings) -> None:
+    """The last line names the address and the port, and says whether only this machine or a proxy comes there."""
 
     home = Home(settings)
+    behind = PublicAddress(trusted_proxies=(ip_network("127.0.0.1"),))
 
-    assert "/t/NAME/" in _banner("http://x", home)[0]
-    make_tenant(home)
-    assert "/t/acme/" in _banner("http://x", home)[0]
+    assert "127.0.0.1, port 8420, which only this machine can reach" in _banner(settings, PublicAddress(), home)[2]
+    assert "port 8420, where its proxy reaches it" in _banner(settings, behind, home)[2]
+    assert "only" not in _banner(replace(settings, host="0.0.0.0"), PublicAddress(), home)[2]
+
+
+def test_a_second_ctrl_c_ends_it_at_once(home: Path) -> None:
+    """Ctrl-C lets running answers end; a second one does not wait for them."""
+    with Running(home, LONG, "0.1") as server:
+        answer = server.ask()
+        read_until(answer, "token")
+
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        begun = time.monotonic()
+        code, _ = server.stop(signal.SIGINT)
+        answer.close()
+
+        assert code == 0
+        assert time.monotonic() - begun < 3
+
+
+def test_a_file_limit_is_raised_as_far_as_allowed() -> None:
+    """The process may hold more files open than most systems begin with, and the gate takes half of that at most."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+
+        raised = raise_file_limit()
+
+        assert raised == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert raised == min(8192, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_one_address_has_a_share_only_where_others_come(settings: Settings) -> None:
+    """On a loopback address there is no share of one address; on another one there is."""
+    public = PublicAddress()
+    mine = open_gate(settings, public)
+    everyones = open_gate(replace(settings, host="0.0.0.0", tls_cert="c"), public)
+
+    assert {mine.enter(ip_address("127.0.0.1")) for _ in range(100)} == {Entry.SERVED}
+    assert [everyones.enter(ip_address("203.0.113.7")) for _ in range(41)][-1] is Entry.CUT
+    assert everyones.enter(ip_address("203.0.113.8")) is Entry.SERVED
+
+
+def test_a_peer_that_is_gone_is_given_up_by_the_system() -> None:
+    """Every connection inherits the system's own deadline for a peer that takes nothing."""
+    with closing(open_socket("127.0.0.1", 0)) as listening, closing(socket.create_connection(listening.getsockname())):
+        accepted, _ = listening.accept()
+
+        with closing(accepted):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

@@ -1,5 +1,6 @@
-"""`ruma serve`: the chat pages and the API, on this machine."""
+"""`ruma serve`: the pages and the API, on this machine or for everyone."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,18 +13,38 @@ from ruma.cli.parts import Parts
 def serve(
     ctx: typer.Context,
     host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A loopback address.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The address to listen on.", show_default="127.0.0.1"),
     ] = None,
     port: Annotated[int | None, typer.Option(metavar="PORT", help="The port.", show_default="8420")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate to show; read again when it changes.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's private key.")] = None,
+    behind_proxy: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESSES", help="The reverse proxies before this server, with commas between them."),
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="What people type to reach this server.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Answer in the browser and through the API, on this machine.
+    """Answer in the browser and through the API, on this machine or for everyone.
 
     Each tenant has its chat page at /t/NAME/. Ctrl-C ends it, and lets running answers finish.
+
+    An address that others can reach needs a certificate, or a reverse proxy that has one.
     """
     from ruma.server import listener
 
-    with Parts(ctx, home=home, host=host, port=port) as parts:
+    flags = {
+        "tls_cert": tls_cert and tls_cert.absolute(),
+        "tls_key": tls_key and tls_key.absolute(),
+        "behind_proxy": behind_proxy,
+        "public_url": public_url,
+    }
+    with Parts(ctx, home=home, host=host, port=port, **flags) as parts:
         listener.serve(
             parts.settings,
             parts.home,

@@ -64,23 +64,27 @@ class Application(Litestar):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        asked = scope
         if scope["method"] == "HEAD":
             # To the routes a HEAD is a GET, so none is left unguarded; uvicorn leaves out the body.
             scope = {**scope, "method": "GET"}
-        send = _adding_headers(send)
+        public: PublicAddress = self.state.public
+        send = _adding_headers(send, public)
         try:
-            check_request(scope)
+            check_request(scope, public)
         except HTTPException as exc:
             scope["litestar_app"] = self
             await _refuse(scope, receive, send, exc)
             return
         await super().__call__(scope, receive, send)
+        # For the log, which stands around this.
+        asked.update({name: scope[name] for name in ("path_template", "path_params") if name in scope})
 
 
-def _adding_headers(send: Send) -> Send:
+def _adding_headers(send: Send, public: PublicAddress) -> Send:
     async def send_guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = guarded_headers(list(message["headers"]))
+            message["headers"] = guarded_headers(list(message["headers"]), is_secure=public.is_secure)
         await send(message)
 
     return send_guarded

@@ -1,11 +1,10 @@
 """What every request must be, and what every response must carry, before any route is looked at.
 
-Until accounts exist the server is open to whoever reaches the loopback address, so a page from elsewhere that
-is open in the same browser must not: neither by a name of its own that resolves to this machine, nor by
-posting a form to it.
+A page from elsewhere that is open in the same browser must reach nothing: neither by a name of its own that
+resolves to this machine, nor by posting a form to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +13,8 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException, HTTPException, PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import HTTPScope
+
+from ruma.server.addresses import PublicAddress, is_loopback
 
 CONTENT_POLICY = "; ".join(
     [
@@ -79,26 +80,27 @@ def member_policy() -> str:
     return policy
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address can only mean this machine."""
-    if host in ("localhost", "::1"):
-        return True
-    numbers = host.split(".")
-    return len(numbers) == 4 and numbers[0] == "127" and all(n.isdecimal() and int(n) < 256 for n in numbers)
-
-
-def check_request(scope: HTTPScope) -> None:
+def check_request(scope: HTTPScope, public: PublicAddress) -> None:
     """Refuse what a page from elsewhere could send.
 
     Raises:
-        WrongHostException: The Host header is not a name of this machine.
+        WrongHostException: The Host header is neither the public host nor a name of this machine.
         PermissionDeniedException: A request that changes something comes from another site.
     """
     hosts = _header(scope, b"host")
-    host = hosts[0] if len(hosts) == 1 else ""
-    if not is_loopback(_name_of(f"http://{host}")):
-        raise WrongHostException("This server answers only to the names of this machine, such as 127.0.0.1.")
-    if scope["method"] not in SAFE_METHODS and not _is_same_origin(scope, host):
+    host = hosts[0].lower() if len(hosts) == 1 else ""
+    if host in public.hosts:
+        origins = {public.origin}
+    elif is_loopback(_name_of(f"http://{host}")):
+        # A proxy may pass requests on under the name that it knows this server by.
+        origins = {f"http://{host}", f"https://{host}", public.origin}
+    else:
+        raise WrongHostException(
+            "This server does not answer to that name."
+            if public.hosts
+            else "This server answers only to the names of this machine, such as 127.0.0.1."
+        )
+    if scope["method"] not in SAFE_METHODS and not _is_same_origin(scope, origins):
         raise PermissionDeniedException("This request comes from another site.")
 
 
@@ -113,23 +115,25 @@ def require_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHan
         raise NotJsonException("The body must be JSON, with the header Content-Type: application/json.")
 
 
-def guarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return a response's headers with the security headers that it does not set itself."""
+def guarded_headers(headers: Sequence[tuple[bytes, bytes]], *, is_secure: bool) -> list[tuple[bytes, bytes]]:
+    """Return a response's headers with the security headers that it does not set itself.
+
+    Args:
+        headers: The response's own.
+        is_secure: Whether people reach the server through TLS alone: then browsers are told never to come otherwise.
+    """
     present = {name.lower() for name, _ in headers}
-    extra = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+    wanted = SECURITY_HEADERS | ({"strict-transport-security": "max-age=31536000"} if is_secure else {})
+    extra = [(name.encode(), value.encode()) for name, value in wanted.items()]
     return [*headers, *(pair for pair in extra if pair[0] not in present)]
 
 
-def _is_same_origin(scope: HTTPScope, host: str) -> bool:
+def _is_same_origin(scope: HTTPScope, allowed: Set[str]) -> bool:
     sites, origins = _header(scope, b"sec-fetch-site"), _header(scope, b"origin")
     if any(site != "same-origin" for site in sites):
         return False
     # A form posted under `Referrer-Policy: no-referrer` has the origin "null"; the browser's own word stands.
-    return all((origin == "null" and sites) or _is_origin_of(origin, host) for origin in origins)
-
-
-def _is_origin_of(origin: str, host: str) -> bool:
-    return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+    return all((origin == "null" and sites) or origin.lower() in allowed for origin in origins)
 
 
 def _header(scope: HTTPScope, name: bytes) -> list[str]:

@@ -4,26 +4,40 @@ import errno
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
-from litestar.types import ASGIApp
-from uvicorn import Config, Server
+from uvicorn import Server
 
 from ruma import __version__
 from ruma.config import Settings
 from ruma.errors import InputError, StoreError
+from ruma.server.addresses import PublicAddress, is_loopback, public_address
 from ruma.server.app import create_app
+from ruma.server.deadlines import Deadlines, configure
 from ruma.server.failures import describe_bug
-from ruma.server.guarding import is_loopback
+from ruma.server.gate import Gate
+from ruma.server.request_log import LineWriter, RequestLog
 from ruma.server.resources import OpenEmbedder, OpenGenerator
+from ruma.server.tls import open_tls
 from ruma.tenant.home import Home
 
 LAST_ANSWERS_SECONDS = 10
 """How long running answers may go on after the server was told to stop."""
+
+MOST_CONNECTIONS = 1000
+"""How many connections are served at once, where the system lets a process hold twice as many files open."""
+
+PER_ADDRESS = 40
+"""How many of them one address may have: some browsers behind one router, and no flood."""
+
+MOST_FILES = 8192
 
 LOCK_FILE = "server.lock"
 
@@ -38,35 +52,67 @@ def serve(
     """Answer on the address that the settings name until Ctrl-C or SIGTERM, then return.
 
     Args:
-        settings: Where to listen.
+        settings: Where to listen, and how it is reached.
         home: Whose tenants to serve.
         open_embedder: Opens the embedder; called before anything is announced.
         open_generator: Opens the language model of a name ("" is the operator's); called at its first use.
         announce: Given the three lines that say where the server answers, once it does.
 
     Raises:
-        InputError: The address is not one of this machine's own, or is in use.
+        InputError: The address would be reached by others without TLS, is not one of this machine's own, or is in
+            use; or the certificate cannot be used.
         StoreError: Another server uses the home, or the home cannot be written.
     """
-    check_host(settings.host)
+    public_address(settings, settings.port)
+    tls = open_tls(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None
     with closing(open_socket(settings.host, settings.port)) as listening:
-        url = _url(settings.host, listening.getsockname()[1])
-        with only_server(settings, url):
+        settings = replace(settings, port=listening.getsockname()[1])
+        public = public_address(settings, settings.port)
+        with only_server(settings, public.origin), closing(LineWriter()) as lines:
             # Opened here, so that what is wrong with it is an error of the command and not of the server.
             embedder = open_embedder()
-            server = Server(_config(create_app(home, lambda: embedder, open_generator)))
+            app = create_app(home, lambda: embedder, open_generator, public=public)
+            _prepare_log()
+            server = Server(
+                configure(
+                    RequestLog(app, public, lines.write),
+                    deadlines=Deadlines(),
+                    gate=open_gate(settings, public),
+                    tls=tls,
+                    last_seconds=LAST_ANSWERS_SECONDS,
+                )
+            )
             with _stopped_by_signals(server):
-                announce(_banner(url, home))
+                announce(_banner(settings, public, home))
                 server.run(sockets=[listening])
 
 
-def check_host(host: str) -> None:
-    """Raise InputError for an address that others could reach: there are no accounts yet to keep them out."""
-    if not is_loopback(host):
-        raise InputError(
-            f"Ruma answers only on this machine's own addresses, and {host} is not one of them.",
-            hint="Use --host 127.0.0.1. From another machine, tunnel to it: ssh -L 8420:127.0.0.1:8420 SERVER",
-        )
+def open_gate(settings: Settings, public: PublicAddress) -> Gate:
+    """Return what counts the connections, within what the system lets a process open.
+
+    Where only this machine listens to itself, an address is everyone, and has no share of its own.
+    """
+    most_files = raise_file_limit()
+    is_alone = is_loopback(settings.host)
+    return Gate(
+        most=min(MOST_CONNECTIONS, most_files // 2),
+        per_address=None if is_alone else PER_ADDRESS,
+        public=public,
+        only_proxies=not (is_alone or settings.tls_cert),
+    )
+
+
+def raise_file_limit() -> int:
+    """Let this process hold as many files open as it may, up to MOST_FILES, and return how many that is.
+
+    Most systems begin with 1024 for the sake of very old programs; a hundred tenants and their visitors need more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -80,6 +126,10 @@ def open_socket(host: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Every connection inherits it: a peer that is gone, or takes nothing, is given up by the system as well.
+            milliseconds = int(Deadlines().stretch * 1000)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listening.bind((host, port))
         listening.listen(128)
     except OSError as exc:
@@ -145,36 +195,28 @@ class _Wordless(logging.Formatter):
         return describe_bug(ei[1]) if ei[1] else ""
 
 
-def _config(app: ASGIApp) -> Config:
+def _prepare_log() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Wordless("%(asctime)s %(levelname)s %(message)s"))
-    for name in ("ruma", "uvicorn"):
+    # What uvicorn warns of is what clients send, and there is no end to that.
+    for name, level in (("ruma", logging.WARNING), ("uvicorn", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.WARNING)
-    return Config(
-        app,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
-    )
+        logger.setLevel(level)
 
 
-def _banner(url: str, home: Home) -> list[str]:
+def _banner(settings: Settings, public: PublicAddress, home: Home) -> list[str]:
     names = home.names()
-    page = f"{url}/t/{names[0]}/" if len(names) == 1 else f"{url}/t/NAME/"
+    page = f"{public.origin}/t/{names[0]}/" if len(names) == 1 else f"{public.origin}/t/NAME/"
+    where = f"It listens on {settings.host}, port {settings.port}"
+    if public.trusted_proxies:
+        reach = f"{where}, where its proxy reaches it."
+    elif is_loopback(settings.host):
+        reach = f"{where}, which only this machine can reach."
+    else:
+        reach = f"{where}."
     return [
         f"Ruma {__version__} answers at {page}",
-        f"The API is described at {url}/openapi.json",
-        "Only this machine can reach it. Ctrl-C stops it.",
+        f"The API is described at {page}api/openapi.json",
+        f"{reach} Ctrl-C stops it.",
     ]
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
