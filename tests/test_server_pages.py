@@ -88,7 +88,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
             tenant,
             name=f"Agent {MARKUP[0]}",
             greeting=" ".join(MARKUP),
-            questions=tuple(MARKUP),
+            questions=tuple(MARKUP[:10]),
             decline=" ".join(MARKUP),
             is_published=True,
             mode="quote",

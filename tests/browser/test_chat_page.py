@@ -64,7 +64,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             tenant,
             name=hostile,
             greeting=hostile,
-            questions=tuple(MARKUP),
+            questions=tuple(MARKUP[:10]),
             decline=hostile,
             mode="quote",
             is_published=True,
