@@ -136,7 +136,7 @@ async def check_access(connection: Connection, handler: BaseRouteHandler) -> Non
     if connection.scope.get("method") == "OPTIONS":
         return  # the framework's own answer: which methods there are
     policy: Policy = handler.opt["policy"]
-    if policy is not PUBLIC:
+    if policy != PUBLIC:
         connection.scope["ruma_principal"] = await sync_to_thread(_admit, connection, policy)  # type: ignore[typeddict-unknown-key]
 
 

@@ -1,10 +1,11 @@
 """The whole server as one ASGI application. The only place where its parts are put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request, Router, get
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -21,18 +22,14 @@ from ruma.server.api.routes import tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
-from ruma.server.pages import chat, sources, widget
+from ruma.server.pages import chat, signing_in, sources, widget
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
-from ruma.server.seats import Turns
 from ruma.server.uploading import Intake
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 
 MAX_BODY = 1_000_000
 """The largest request in bytes; a question is far smaller, and nothing else is sent yet."""
-
-MAX_FINDING = 4
-"""How many questions are looked up at once: more threads than cores only make each wait for the others."""
 
 MAX_WRITING = 8
 """How many answers a language model writes at once; who comes later waits, with the evidence to read."""
@@ -53,7 +50,14 @@ _PAGES = (
     widget.show_widget_script,
     widget.show_widget_frame,
     widget.show_look,
+    *signing_in.DOORS,
 )
+
+
+def _pages() -> Router:
+    # In a router of their own: two handlers of one address that are given to the application one by one are both
+    # registered again with the second, and a thread's result would be a thread.
+    return Router("/", route_handlers=list(_PAGES))
 
 
 class Application(Litestar):
@@ -106,7 +110,7 @@ def create_app(
     """
     resources = Resources(home, open_embedder, open_generator)
     limits = Limits(visitor_questions=home.settings.visitor_questions, tenant_questions=home.settings.tenant_questions)
-    seats = Turns(finding=MAX_FINDING, writing=MAX_WRITING)
+    seats = asyncio.Semaphore(MAX_WRITING)
     intake = Intake()
 
     def open_tenant(name: FromPath[str]) -> Tenant:
@@ -125,7 +129,7 @@ def create_app(
         kind: respond_to_failure for kind in (RumaError, HTTPException, Exception)
     }
     return Application(
-        route_handlers=[*_PAGES, show_health, show_openapi, tenant_api()],
+        route_handlers=[_pages(), show_health, show_openapi, tenant_api()],
         dependencies={
             "resources": Provide(lambda: resources, sync_to_thread=False),
             "limits": Provide(lambda: limits, sync_to_thread=False),

@@ -18,7 +18,7 @@ from ruma.tenant.clock import now
 from ruma.tenant.networks import network_of
 from ruma.tenant.tenant import Tenant
 
-What = Literal["sign-in", "second-step", "link", "api-key", "conversation"]
+What = Literal["sign-in", "second-step", "reset", "link", "api-key", "conversation"]
 FREE_ACCOUNT, FREE_NETWORK = 5, 20
 """Failures after which waiting begins: people mistype, and an office shares one network."""
 
@@ -177,10 +177,21 @@ def note_wrong_secret(tenant: Tenant, what: What, *, address: str) -> None:
     Raises:
         TooManyError: There were many of them from that network.
     """
+    count_attempt(tenant, what, address=address)
+
+
+def count_attempt(tenant: Tenant, what: What, *, account: str = "", address: str) -> None:
+    """Count what must not be done often, whether it succeeds or not: a mail that is asked for.
+
+    Raises:
+        TooManyError: It was asked for too often from that network, or for that account.
+    """
     attempts = _attempts_of(tenant)
-    subject = _subject(tenant, what, "any", "", network_of(address))
-    attempts.book([(subject, FREE_NETWORK)], LONGEST_WAIT)
-    _store(tenant, attempts, [subject])
+    lanes = [(_subject(tenant, what, "any", "", network_of(address)), FREE_NETWORK)]
+    if account:
+        lanes.append((_subject(tenant, what, "any", account, ""), FREE_ACCOUNT))
+    attempts.book(lanes, LONGEST_WAIT)
+    _store(tenant, attempts, [subject for subject, _ in lanes])
 
 
 def _attempts_of(tenant: Tenant) -> Attempts:

@@ -94,7 +94,7 @@ def find_member(tenant: Tenant, who: int | str) -> Member:
     with tenant.reading() as db:
         if isinstance(who, int):
             return read_row(db, who)
-        row = db.execute(f"select {_COLUMNS} from member where email = ?", [_folded(who)]).fetchone()
+        row = db.execute(f"select {_COLUMNS} from member where email = ?", [simplify_email(who)]).fetchone()
     if row is None:
         raise NotFoundError(f"There is no member with the address {who}.", hint="`ruma members list` lists them.")
     return member_of(row)
@@ -112,7 +112,9 @@ def check_sign_in(tenant: Tenant, email: str, password: str) -> Member | None:
     Whether a second factor is asked for as well is the caller's to see.
     """
     with tenant.reading() as db:
-        row = db.execute(f"select {_COLUMNS}, password_hash from member where email = ?", [_folded(email)]).fetchone()
+        row = db.execute(
+            f"select {_COLUMNS}, password_hash from member where email = ?", [simplify_email(email)]
+        ).fetchone()
     kept = row[-1] if row else None
     is_right = verify_password(kept, password)
     if not is_right or row is None or row[4]:
@@ -225,7 +227,7 @@ def fold_email(email: str) -> str:
     Raises:
         InputError: It is no address.
     """
-    folded = _folded(email)
+    folded = simplify_email(email)
     if len(folded) > 254 or not _EMAIL.fullmatch(folded) or not folded.isprintable():
         raise InputError("This is not an e-mail address.", hint="It looks like: name@example.com")
     return folded
@@ -256,7 +258,8 @@ def check_role(role: str) -> Role:
     return role
 
 
-def _folded(email: str) -> str:
+def simplify_email(email: str) -> str:
+    """Return what was typed as an address so that it can be compared, whether it is one or not."""
     return unicodedata.normalize("NFKC", email[:1000]).strip().lower()
 
 

@@ -105,6 +105,13 @@ def lead_to(tenant: Tenant, place: str, *, done: str = "", **query: str) -> Redi
     return Redirect(f"/t/{quote(tenant.name)}/{place}{'?' + urlencode(query) if query else ''}", status_code=303)
 
 
+def load_anew(request: Request[Any, Any, Any], redirect: Redirect) -> Response[Any]:
+    """Return a redirect after which the browser loads a page whole: what the last one held of its session is over."""
+    if "hx-request" not in request.headers:
+        return redirect
+    return Response(None, status_code=200, headers={"hx-redirect": redirect.url})
+
+
 async def read_form(request: Request[Any, Any, Any]) -> dict[str, list[str]]:
     """Return the fields of a form that was sent; the values of one name in their order.
 

@@ -1,1 +1,0 @@
-"""What people have a right to: their data, given out and taken away."""
