@@ -1,6 +1,5 @@
 """The whole server as one ASGI application. The only place where its parts are put together."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,12 +23,16 @@ from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
 from ruma.server.pages import chat, signing_in, sources, widget
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
+from ruma.server.seats import Turns
 from ruma.server.uploading import Intake
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 
 MAX_BODY = 1_000_000
 """The largest request in bytes; a question is far smaller, and nothing else is sent yet."""
+
+MAX_FINDING = 4
+"""How many questions are looked up at once: more threads than cores only make each wait for the others."""
 
 MAX_WRITING = 8
 """How many answers a language model writes at once; who comes later waits, with the evidence to read."""
@@ -110,7 +113,7 @@ def create_app(
     """
     resources = Resources(home, open_embedder, open_generator)
     limits = Limits(visitor_questions=home.settings.visitor_questions, tenant_questions=home.settings.tenant_questions)
-    seats = asyncio.Semaphore(MAX_WRITING)
+    seats = Turns(finding=MAX_FINDING, writing=MAX_WRITING)
     intake = Intake()
 
     def open_tenant(name: FromPath[str]) -> Tenant:

@@ -5,12 +5,16 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from litestar.concurrency import sync_to_thread
+
 from ruma.chat.answering import Answer, answer
+from ruma.errors import TooManyError
 from ruma.server.access import Principal
 from ruma.server.events import BEAT, Event, in_one_thread
 from ruma.server.failures import Failure, describe_failure
 from ruma.server.resources import Resources
-from ruma.server.shapes import Done, Evidence, Mode, Question, Token, place_of
+from ruma.server.seats import TenantSeats, Turns
+from ruma.server.shapes import Done, Evidence, Mode, Question, Token, Waiting, place_of
 from ruma.tenant.agents import read_agent
 from ruma.tenant.conversations import OpenConversation, begin_conversation, resume_conversation
 from ruma.tenant.tenant import Tenant
@@ -55,11 +59,32 @@ def begin_answer(asked: Question, tenant: Tenant, principal: Principal, resource
     return Begun(begun, conversation, tenant, principal.watch(tenant))
 
 
+async def begin_in_turn(
+    asked: Question, tenant: Tenant, principal: Principal, resources: Resources, seats: Turns
+) -> Begun:
+    """Begin an answer when it is the tenant's turn.
+
+    Raises:
+        TooManyError: Too many questions wait already, for their evidence or for the language model.
+        RumaError: As `begin_answer`.
+    """
+    seats.finding.check_room(tenant.id)
+    async with seats.finding.of(tenant.id):
+        begun = await sync_to_thread(begin_answer, asked, tenant, principal, resources)
+    if begun.answer.mode == "write":
+        try:
+            seats.writing.check_room(tenant.id)
+        except TooManyError:
+            begun.answer.tokens.close()
+            raise
+    return begun
+
+
 def _mode(reply: Answer) -> Mode:
     return "write" if reply.mode == "write" else "quote"
 
 
-async def answer_events(begun: Begun, seats: asyncio.Semaphore) -> AsyncGenerator[Event, None]:
+async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, None]:
     """Give the events of an answer; what fails on the way is raised."""
     reply, tenant = begun.answer, begun.tenant
     yield Event(
@@ -73,7 +98,11 @@ async def answer_events(begun: Begun, seats: asyncio.Semaphore) -> AsyncGenerato
         ),
     )
     # Quoting needs no model, so it waits for nobody who uses one.
-    turn = seats if reply.mode == "write" else asyncio.Semaphore()
+    turn: TenantSeats | asyncio.Semaphore = asyncio.Semaphore()
+    if reply.mode == "write":
+        turn = seats.writing.of(tenant.id)
+        if place := seats.writing.place_of(tenant.id):
+            yield Event("waiting", Waiting(place))
     async with aclosing(in_one_thread(reply.tokens, turn, begun.check)) as tokens:
         async for text in tokens:
             yield Event("token", Token(text)) if text else BEAT

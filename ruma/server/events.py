@@ -15,12 +15,14 @@ from typing import Any
 from litestar import Request
 from litestar.serialization import encode_json
 
+from ruma.server.seats import TenantSeats
+
 BEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event of an answer: `evidence`, `token`, `done` or `error`, with what it says."""
+    """One event of an answer: `evidence`, `waiting`, `token`, `done` or `error`, with what it says."""
 
     name: str
     data: Any
@@ -38,7 +40,7 @@ def encode_event(event: Event) -> bytes:
 
 
 async def in_one_thread(
-    items: Iterator[str], seats: asyncio.Semaphore, check: Callable[[], object]
+    items: Iterator[str], seats: TenantSeats | asyncio.Semaphore, check: Callable[[], object]
 ) -> AsyncGenerator[str, None]:
     """Wait for a seat, then iterate and close the items in one thread, for as long as this is iterated.
 
@@ -71,7 +73,7 @@ def _pump(
     stop: threading.Event,
     call: Callable[..., None],
     queue: asyncio.Queue[tuple[str, Any]],
-    seats: asyncio.Semaphore,
+    seats: TenantSeats | asyncio.Semaphore,
 ) -> None:
     last: tuple[str, Any] = ("end", None)
     try:

@@ -67,6 +67,14 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """That others are served first."""
+
+    position: int
+    """How many answers are written before this one begins, at most."""
+
+
+@dataclass(frozen=True)
 class Token:
     """The next piece of an answer's text."""
 

@@ -1,11 +1,9 @@
 """Asking the agent, and searching what it answers from."""
 
-import asyncio
 from typing import Any
 
 from litestar import Request, Response, post
 from litestar.background_tasks import BackgroundTask
-from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.response import Stream
@@ -14,11 +12,12 @@ from ruma.chat.searching import search
 from ruma.errors import InputError
 from ruma.server.access import CHAT, VISITOR, Principal
 from ruma.server.api.describing import answers_with
-from ruma.server.asking import answer_events, begin_answer, say_errors
+from ruma.server.asking import answer_events, begin_in_turn, say_errors
 from ruma.server.events import collect, encode_event
 from ruma.server.guarding import require_json
 from ruma.server.limits import Limits
 from ruma.server.resources import Resources
+from ruma.server.seats import Turns
 from ruma.server.shapes import Done, Passages, Question, SearchQuestion, passage_of
 from ruma.tenant.tenant import Tenant
 
@@ -40,7 +39,7 @@ async def chat(
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
-    seats: NamedDependency[asyncio.Semaphore],
+    seats: NamedDependency[Turns],
     limits: NamedDependency[Limits],
 ) -> Response[Any]:
     """Answer a question from the tenant's documents.
@@ -50,7 +49,7 @@ async def chat(
     the same as the data of `done`. Closing the connection stops the answer; nothing of it is kept.
     """
     limits.take_question(tenant, principal, visitor=data.conversation or "")
-    begun = await sync_to_thread(begin_answer, data, tenant, principal, resources)
+    begun = await begin_in_turn(data, tenant, principal, resources, seats)
     events = answer_events(begun, seats)
     if EVENT_STREAM not in request.headers.get("accept", ""):
         collected = await collect(request, events)

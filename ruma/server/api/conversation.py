@@ -3,29 +3,115 @@
 It comes in a header and never in an address, which browsers and servers write down.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import delete, get
+from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter
+from litestar.params import HeaderParameter, JSONBody
 
-from ruma.server.access import VISITOR
+from ruma.business.handover import hand_over
+from ruma.errors import NotFoundError
+from ruma.server.access import VISITOR, Principal
+from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.guarding import require_json
+from ruma.server.inbox_shapes import FeedbackGiven, PersonAsked, PersonWanted
+from ruma.server.limits import Limits
+from ruma.server.resources import Resources
 from ruma.server.shapes import ConversationText, conversation_of
-from ruma.tenant.conversations import delete_conversation, read_conversation, resume_conversation
+from ruma.tenant.attempts import note_wrong_secret
+from ruma.tenant.conversations import (
+    OpenConversation,
+    begin_conversation,
+    delete_conversation,
+    read_conversation,
+    resume_conversation,
+)
+from ruma.tenant.inbox import give_feedback
 from ruma.tenant.tenant import Tenant
 
 ConversationSecret = Annotated[str, HeaderParameter(name="X-Ruma-Conversation", max_length=100)]
+OptionalSecret = Annotated[str | None, HeaderParameter(name="X-Ruma-Conversation", max_length=100)]
 
 
-@get("/conversation", policy=VISITOR, sync_to_thread=True, responses=answers_with(ConversationText, 400, 401, 404))
-def show_own_conversation(tenant: NamedDependency[Tenant], secret: ConversationSecret) -> ConversationText:
-    """Return the conversation that the secret opens."""
-    found = resume_conversation(tenant, secret)
-    return conversation_of(tenant, read_conversation(tenant, found.id or 0))
+@get("/conversation", policy=VISITOR, sync_to_thread=True, responses=answers_with(ConversationText, 400, 401, 404, 429))
+def show_own_conversation(
+    tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
+) -> ConversationText:
+    """Return the conversation that the secret opens, with what a person replied."""
+    return conversation_of(tenant, read_conversation(tenant, _resume(tenant, principal, secret).id or 0))
 
 
-@delete("/conversation", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404))
-def delete_own_conversation(tenant: NamedDependency[Tenant], secret: ConversationSecret) -> None:
+@delete("/conversation", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404, 429))
+def delete_own_conversation(
+    tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
+) -> None:
     """Delete the conversation that the secret opens, with everything that was said in it."""
-    delete_conversation(tenant, resume_conversation(tenant, secret).id or 0)
+    delete_conversation(tenant, _resume(tenant, principal, secret).id or 0)
+
+
+@post(
+    "/conversation/feedback",
+    policy=VISITOR,
+    status_code=204,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=fails_with(400, 401, 404, 429),
+)
+def give_own_feedback(
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    limits: NamedDependency[Limits],
+    secret: ConversationSecret,
+    data: JSONBody[FeedbackGiven],
+) -> None:
+    """Say whether an answer of one's own conversation helped, and why; or take it back."""
+    limits.take_question(tenant, principal, visitor=secret)
+    _resume(tenant, principal, secret)
+    give_feedback(tenant, secret, data.message_id, data.is_helpful, data.comment)
+
+
+@post(
+    "/conversation/person",
+    policy=VISITOR,
+    status_code=200,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=answers_with(PersonAsked, 400, 401, 403, 404, 429),
+    repeats=False,
+)
+def ask_person(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+    limits: NamedDependency[Limits],
+    data: JSONBody[PersonWanted],
+    secret: OptionalSecret = None,
+) -> PersonAsked:
+    """Ask for a person, in one's own conversation or, without its header, in a new one whose secret is returned."""
+    limits.take_question(tenant, principal, visitor=secret or "")
+    conversation = (
+        _resume(tenant, principal, secret)
+        if secret
+        else begin_conversation(data.channel, website=data.website[:200], language=data.language[:20])
+    )
+    public: PublicAddress = request.app.state.public
+    number = hand_over(
+        tenant,
+        conversation,
+        resources.outbox,
+        origin=public.origin,
+        name=data.name,
+        email=data.email,
+        message=data.message,
+    )
+    return PersonAsked(conversation.secret, number)
+
+
+def _resume(tenant: Tenant, principal: Principal, secret: str) -> OpenConversation:
+    try:
+        return resume_conversation(tenant, secret)
+    except NotFoundError:
+        note_wrong_secret(tenant, "conversation", address=principal.address)
+        raise

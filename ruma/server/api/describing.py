@@ -9,6 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
+from ruma.server.api import inbox_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
     AgentInfo,
@@ -60,11 +61,13 @@ _EXAMPLES: dict[type, Any] = {
         ],
     ),
     Health: Health(True, __version__),
+    **inbox_examples.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
     "/t/{name}/api/search": {"question": _QUESTION, "limit": 3},
     "/t/{name}/api/sources/texts": {"title": "Summer hours", "text": "In August we open at nine."},
+    **inbox_examples.SENT,
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),
@@ -139,7 +142,8 @@ def describe_api(routes: Sequence[ControllerRouterHandler], dependencies: Depend
     )
     schema = app.openapi_schema.to_schema()
     for path, example in _SENT.items():
-        body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        operation = schema["paths"][path].get("post") or schema["paths"][path]["patch"]
+        body = operation["requestBody"]["content"]["application/json"]
         body["examples"] = {"question": {"value": example}}
     _describe_bytes(schema["paths"])
     chat = schema["paths"]["/t/{name}/api/chat"]["post"]
@@ -155,6 +159,11 @@ def _describe_bytes(paths: dict[str, Any]) -> None:
     for method, kind, shape in (("put", "application/octet-stream", file), ("post", "multipart/form-data", form)):
         uploads[method]["requestBody"] = {"required": True, "content": {kind: {"schema": shape}}}
     original = paths["/t/{name}/api/documents/{document_id}/original"]["get"]["responses"]
+    export = paths["/t/{name}/api/conversations/{conversation_id}/export"]["get"]["responses"]
+    kinds: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "text/csv")}
+    example = {"conversation": {"value": inbox_examples.EXPORTED}}
+    kinds["application/json"] = {"schema": {"type": "object"}, "examples": example}
+    export["200"] = {"description": "The file.", "content": kinds}
     original["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
 
 

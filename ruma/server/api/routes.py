@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from ruma.server.api import agent, chat, conversation, documents, sources
+from ruma.server.api import agent, chat, conversation, conversations, documents, profile, sources
 from ruma.server.repeating import KeepsResponses, repeat_response
 
 
@@ -18,10 +18,22 @@ def tenant_api() -> Router:
             chat.search_passages,
             conversation.show_own_conversation,
             conversation.delete_own_conversation,
+            conversation.give_own_feedback,
+            conversation.ask_person,
+            conversations.show_conversations,
+            conversations.show_conversation,
+            conversations.change_conversation,
+            conversations.send_reply,
+            conversations.remove_conversation,
+            conversations.export,
+            conversations.show_usage,
+            conversations.show_unanswered,
             documents.show_documents,
             documents.show_document,
             documents.download_original,
             documents.remove_document,
+            profile.show_profile,
+            profile.edit_profile,
             sources.show_sources,
             sources.remove_one_source,
             sources.add_text,

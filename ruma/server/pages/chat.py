@@ -1,6 +1,5 @@
 """The pages for people: the chat, which also works without scripts, and the documents it cites."""
 
-import asyncio
 import hmac
 import re
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from litestar.response import Redirect
 
 from ruma.errors import NotFoundError, RumaError, SignInError
 from ruma.server.access import PUBLIC, READ, VISITOR, Principal
-from ruma.server.asking import answer_events, begin_answer
+from ruma.server.asking import answer_events, begin_in_turn
 from ruma.server.events import collect
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.limits import Limits
@@ -24,6 +23,7 @@ from ruma.server.pages.shell import first, read_form
 from ruma.server.pages.widget import initial_of, look_address, page_language, words_in
 from ruma.server.rendering import render, static_files
 from ruma.server.resources import NOTHING_HERE, Resources
+from ruma.server.seats import Turns
 from ruma.server.shapes import DocumentId, Done, Place, Question, Said, conversation_of, seal_document
 from ruma.server.viewing import view_document
 from ruma.tenant.agents import read_agent
@@ -89,7 +89,7 @@ async def ask(
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
-    seats: NamedDependency[asyncio.Semaphore],
+    seats: NamedDependency[Turns],
     limits: NamedDependency[Limits],
 ) -> Response[str]:
     """Answer a question that was sent as a plain form, on a page of its own."""
@@ -100,7 +100,7 @@ async def ask(
     status, problem = 200, None
     try:
         await sync_to_thread(_check_published, tenant, principal)
-        begun = await sync_to_thread(begin_answer, asked, tenant, principal, resources)
+        begun = await begin_in_turn(asked, tenant, principal, resources, seats)
         events = await collect(request, answer_events(begun, seats))
         done = events[-1].data if events else None
     except (NotFoundError, SignInError):

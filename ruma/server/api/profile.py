@@ -1,0 +1,33 @@
+"""The business itself."""
+
+from dataclasses import asdict
+
+from litestar import get, patch
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from ruma.server.access import MANAGE, READ
+from ruma.server.api.describing import answers_with
+from ruma.server.guarding import require_json
+from ruma.server.inbox_shapes import ProfileChange, ProfileText
+from ruma.tenant.profile import change_profile, read_profile
+from ruma.tenant.tenant import Tenant
+
+
+@get("/profile", policy=READ, sync_to_thread=True, responses=answers_with(ProfileText, 400, 401, 403, 404))
+def show_profile(tenant: NamedDependency[Tenant]) -> ProfileText:
+    """Return the business's name, website and addresses."""
+    return ProfileText(**asdict(read_profile(tenant)))
+
+
+@patch(
+    "/profile",
+    policy=MANAGE,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=answers_with(ProfileText, 400, 401, 403, 404),
+)
+def edit_profile(tenant: NamedDependency[Tenant], data: JSONBody[ProfileChange]) -> ProfileText:
+    """Change some of it."""
+    changes = {name: value for name, value in asdict(data).items() if value is not None}
+    return ProfileText(**asdict(change_profile(tenant, **changes)))
