@@ -183,7 +183,7 @@ def test_one_tenant_cannot_reach_anothers_conversation(client: Client, home: Hom
 
 
 def test_documents_are_listed_and_read(client: Client, reader: dict[str, str]) -> None:
-    """The list has each document once, the newest first; the text comes with the heading and the page of each stretch."""
+    """Each document is listed once, the newest first; the text comes with heading and page of each stretch."""
     listed = client.get("/t/acme/api/documents", headers=reader).json()["documents"]
     one = client.get(f"/t/acme/api/documents/{listed[1]['id']}", headers=reader).json()
 

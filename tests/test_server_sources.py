@@ -101,6 +101,18 @@ def test_a_file_becomes_a_document(client: Client, writer: Headers) -> None:
     assert original.content == b"# Summer\n\nWe close in August."
 
 
+def test_a_repeated_upload_replaces_the_first(client: Client, writer: Headers, tenant: Tenant) -> None:
+    """An idempotency key makes no difference, and no name is kept for it: the same file again changes nothing."""
+    for _ in range(2):
+        response = put(client, writer | {"Idempotency-Key": "same"}, "summer.md")
+        assert (response.status_code, "idempotent-replayed" in response.headers) == (200, False)
+        assert wait(client, writer, response.json()["id"])["state"] == "done"
+
+    assert find_documents(tenant, "summer").total == 1
+    with tenant.reading() as db:
+        assert db.execute("select count(*) from kept_response").fetchone()[0] == 0
+
+
 def test_files_of_a_form_become_documents(client: Client, writer: Headers) -> None:
     """A form may have several files; its other fields are passed over, and names keep their accents."""
     files = [("file", ("Käse.md", b"Cheese is 5 euros.")), ("more", ("b.md", b"Bread is 4 euros."))]

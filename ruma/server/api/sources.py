@@ -1,4 +1,8 @@
-"""What the tenant gives to learn from: uploads, texts, and the folders that the operator ingested."""
+"""What the tenant gives to learn from: uploads, texts, and the folders that the operator ingested.
+
+What hands something over keeps no answer for a repetition (`repeats=False`): it would hold a document's name after the
+document was removed, and sending the same again replaces it by the same.
+"""
 
 from typing import Annotated, Any
 
@@ -32,6 +36,7 @@ def remove_one_source(tenant: NamedDependency[Tenant], source_id: Number) -> Non
 @post(
     "/sources/texts",
     policy=WRITE,
+    repeats=False,
     status_code=200,
     sync_to_thread=True,
     guards=[require_json],
@@ -114,6 +119,7 @@ def show_upload(tenant: NamedDependency[Tenant], upload_id: Number) -> UploadSta
 @post(
     "/sources/uploads/{upload_id:int}/retry",
     policy=WRITE,
+    repeats=False,
     status_code=200,
     sync_to_thread=True,
     responses=answers_with(UploadState, 400, 401, 403, 404, 409),

@@ -26,6 +26,8 @@ ON_A_PAGE = 50
 MOST_UPLOADS = 30
 """How many uploads are listed above the documents; of the others only the number is said."""
 
+_GAP = "\N{NO-BREAK SPACE}"
+
 Search = Annotated[str, QueryParameter(max_length=200)]
 Page = Annotated[int, QueryParameter(ge=1, le=1_000_000)]
 
@@ -152,8 +154,8 @@ def file_size(size: int) -> str:
     for unit, step in (("MB", 1_000_000), ("KB", 1000)):
         if size >= step:
             number = size / step
-            return f"{number:.1f} {unit}" if number < 10 else f"{number:,.0f} {unit}"
-    return f"{size} bytes"
+            return f"{number:.1f}{_GAP}{unit}" if number < 10 else f"{number:,.0f}{_GAP}{unit}"
+    return f"{size}{_GAP}bytes"
 
 
 def _keep_text(tenant: Tenant, principal: Principal, resources: Resources, title: str, text: str) -> None:

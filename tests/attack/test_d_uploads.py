@@ -1,0 +1,373 @@
+"""Hostile uploads over a real connection: broken forms, liars, leavers, hostile names and contents."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from ruma.config import load_settings
+from ruma.tenant.home import Home
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import count_uploads, list_uploads
+from tests.attack.test_g_isolation import HOSTILE_NAMES
+from tests.harness.residue import find_plaintext, make_canaries
+from tests.serving import FLAGS, Running, make_tenant, with_key
+
+PATH = "/t/acme/api/sources/uploads"
+TICK = os.sysconf("SC_CLK_TCK")
+CPU_SECONDS = 0.2
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Return a running server of one tenant."""
+    folder = tmp_path_factory.mktemp("home")
+    home = Home(load_settings({"home": folder, **FLAGS}, {}))
+    make_tenant(home)
+    with Running(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tenant(server: Running) -> Iterator[Tenant]:
+    """Return the tenant, opened beside the server."""
+    with Home(load_settings({"home": server.home}, {})).open("acme") as tenant:
+        yield tenant
+
+
+@pytest.fixture(scope="module")
+def key(tenant: Tenant) -> str:
+    """Return the header of an API key that reads and writes."""
+    return "Authorization: " + with_key(tenant, "read", "write")["Authorization"]
+
+
+def cpu_seconds(server: Running) -> float:
+    """Return how much processor time the server has used."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def send(server: Running, head: list[str], body: bytes, *, wait: bool = True, method: str = "POST") -> bytes:
+    """Send a request as it is, and return what came back; the server may answer and close before all was sent."""
+    lines = [f"{method} {PATH}?name=a.md HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "Connection: close", *head]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            sock.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+        if not wait:
+            return b""
+        answer = b""
+        with suppress(ConnectionResetError):
+            while block := sock.recv(65536):
+                answer += block
+        return answer
+
+
+def status_of(answer: bytes) -> int:
+    """Return the status of a response; 0 where the connection was closed without one."""
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
+
+
+def part(name: str = "file", filename: str | None = "a.md", content: bytes = b"Bread.", more: bytes = b"") -> bytes:
+    """Return a part of a form."""
+    file = f'; filename="{filename}"' if filename is not None else ""
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"{file}\r\n'.encode() + more + b"\r\n" + content
+
+
+END = b"\r\n--b--\r\n"
+FORM = "Content-Type: multipart/form-data; boundary=b"
+MALFORMED = {
+    "no boundary": ("Content-Type: multipart/form-data", part() + END),
+    "empty boundary": ("Content-Type: multipart/form-data; boundary=", part() + END),
+    "quoted nothing": ('Content-Type: multipart/form-data; boundary=""', part() + END),
+    "boundary of 10 KB": ("Content-Type: multipart/form-data; boundary=" + "b" * 10_000, part() + END),
+    "backslashes": ('Content-Type: multipart/form-data; boundary="' + "\\" * 8_000, part() + END),
+    "no form at all": ("Content-Type: application/json", b"{}"),
+    "plain form": ("Content-Type: application/x-www-form-urlencoded", b"file=x"),
+    "1001 parts": (FORM, b"\r\n".join(part("x", None, b"y") for _ in range(1001)) + END),
+    "1001 files": (FORM, b"\r\n".join(part("x", f"{n}.md", b"y") for n in range(1001)) + END),
+    "21 files": (FORM, b"\r\n".join(part("x", f"{n}.md", b"y") for n in range(21)) + END),
+    "header of 64 KB": (FORM, part(more=b"X-A: " + b"a" * 65536 + b"\r\n") + END),
+    "many headers": (FORM, part(more=b"X-A: a\r\n" * 500) + END),
+    "header without a colon": (FORM, part(more=b"nonsense\r\n") + END),
+    "bare line feeds": (FORM, part().replace(b"\r\n", b"\n") + b"\n--b--\n"),
+    "no end": (FORM, part()),
+    "half an end": (FORM, part() + b"\r\n--b"),
+    "nothing": (FORM, b""),
+    "only the end": (FORM, b"--b--\r\n"),
+    "preamble of 10 MB": (FORM, b"x" * 10_000_000 + b"\r\n" + part() + END),
+    "only filename*": (FORM, part(filename=None).replace(b'"file"', b"\"file\"; filename*=UTF-8''a.md") + END),
+    "no file": (FORM, part("note", None) + END),
+    "long field": (FORM, part("note", None, b"x" * 100_000) + b"\r\n" + part() + END),
+    "wrong bytes": (FORM, part().replace(b"a.md", b"\xff\xfe\xfd") + END),
+    "another boundary": (FORM, part().replace(b"--b", b"--c") + END),
+    "zero bytes": (FORM, bytes(100_000)),
+}
+
+
+def nothing_kept(tenant: Tenant) -> bool:
+    """Tell whether no upload is there, no file of one, and no row."""
+    folder = tenant.uploads_folder
+    return not list_uploads(tenant) and not (folder.exists() and list(folder.iterdir()))
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_d37_a_malformed_form_is_refused(server: Running, tenant: Tenant, key: str, case: str) -> None:
+    """With a 4xx, in no time, with nothing kept and no file without a name."""
+    kind, body = MALFORMED[case]
+    before = cpu_seconds(server)
+
+    answer = send(server, [kind, key, f"Content-Length: {len(body)}"], body)
+
+    assert 400 <= status_of(answer) < 500, answer[:300]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
+    assert cpu_seconds(server) - before < CPU_SECONDS
+    assert nothing_kept(tenant)
+    assert unnamed_files(server) == set()
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_d37_nobody_unknown_is_read(server: Running, tenant: Tenant, case: str) -> None:
+    """Without a key the answer is 401, and comes although the body never does."""
+    kind, _ = MALFORMED[case]
+
+    answer = send(server, [kind, "Content-Length: 50000000"], b"--b\r\n")
+
+    assert status_of(answer) in ((401,) if len(kind) < 5000 else (401, 400, 431))
+    assert nothing_kept(tenant)
+
+
+def test_d37_a_length_that_lies(server: Running, tenant: Tenant, key: str) -> None:
+    """One that is too small cuts the form short; one that is too large ends with the sender: nothing is kept."""
+    body = part() + END
+    short = send(server, [FORM, key, f"Content-Length: {len(body) - 12}"], body)
+    assert 400 <= status_of(short) < 500
+    send(server, [FORM, key, f"Content-Length: {len(body) + 1000}"], body, wait=False)
+    send(server, [key, "Content-Length: 100000"], b"x" * 50_000, wait=False, method="PUT")
+    time.sleep(0.5)
+
+    assert nothing_kept(tenant)
+    assert call(server, key, "GET", "/health").status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        ["Content-Length: 10", "Transfer-Encoding: chunked"],
+        ["Content-Length: 10", "Content-Length: 20"],
+        ["Content-Length: -1"],
+        ["Content-Length: 99999999999999999999"],
+        ["Transfer-Encoding: gzip, chunked"],
+    ],
+    ids=" + ".join,
+)
+def test_d37_two_lengths(server: Running, tenant: Tenant, key: str, head: list[str]) -> None:
+    """A request whose length can be read in two ways is refused, or read in one way and found to be no form."""
+    answer = send(server, [FORM, key, *head], b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+
+    assert status_of(answer) == 0 or 400 <= status_of(answer) < 502
+    assert answer.count(b"HTTP/1.1 2") == 0
+    assert nothing_kept(tenant)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+def call(server: Running, key: str, method: str, path: str, data: Any = None) -> Answer:
+    """Send a request with the API key; a body that is made piece by piece goes without its length."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    headers = {"Authorization": key.removeprefix("Authorization: ")}
+    with closing(connection):
+        connection.request(method, path, data, headers, encode_chunked=not isinstance(data, bytes | None))
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+
+
+def upload(server: Running, key: str, name: str, data: Any) -> Answer:
+    """Hand a file over as a body."""
+    return call(server, key, "PUT", f"{PATH}?name={quote(name, safe='')}", data)
+
+
+def read(server: Running, key: str, name: str, data: bytes) -> dict[str, Any]:
+    """Hand a file over and return what became of it when it was read."""
+    response = upload(server, key, name, data)
+    assert response.status == 200, response.body
+    state: dict[str, Any] = json.loads(response.body)
+    until = time.monotonic() + 30
+    while state["state"] in ("waiting", "reading"):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+        state = json.loads(call(server, key, "GET", f"{PATH}/{state['id']}").body)
+    return state
+
+
+def unnamed_files(server: Running) -> set[str]:
+    """Return the files on a disk that the server has open and that have no name."""
+    found = set()
+    for descriptor in Path(f"/proc/{server.process.pid}/fd").glob("*"):
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue
+        if target.endswith("(deleted)") and not target.startswith("/memfd:"):
+            found.add(target)
+    return found
+
+
+def memory_of(server: Running) -> int:
+    """Return the server's memory in bytes."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert found
+    return 1024 * int(found[1])
+
+
+@pytest.mark.parametrize("way", ["body", "form"])
+@pytest.mark.parametrize("megabytes", [5, 50])
+def test_d30_no_plaintext_while_it_comes_in(
+    server: Running, tenant: Tenant, key: str, way: str, megabytes: int
+) -> None:
+    """Of a file that comes in there is no plaintext file, with or without a name, on any disk at any moment."""
+    [word] = make_canaries(1)
+    block = (f"{word} is in every line of it.\n" * 2000).encode()
+    count = megabytes * 1_000_000 // len(block)
+    before = unnamed_files(server)
+    found: set[str] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.002):
+            found.update(unnamed_files(server) - before)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        if way == "body":
+            response = upload(server, key, f"{word}.json", (block for _ in range(count)))
+            answer, status = response.body, response.status
+        else:
+            body = part(filename=f"{word}.json", content=block * count) + END
+            sent = send(server, [FORM, key, f"Content-Length: {len(body)}"], body)
+            answer, status = sent.partition(b"\r\n\r\n")[2], status_of(sent)
+    finally:
+        ended.set()
+        looking.join()
+
+    assert status == 200, answer[:300]
+    assert found == set()
+    assert find_plaintext([server.home, Path("/dev/shm")], [word]) == {}
+    clear(server, key, tenant)
+
+
+def clear(server: Running, key: str, tenant: Tenant) -> None:
+    """Wait until everything was read, and discard what failed."""
+    until = time.monotonic() + 60
+    while count_uploads(tenant)["waiting"] + count_uploads(tenant)["reading"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    for one in list_uploads(tenant):
+        assert call(server, key, "DELETE", f"{PATH}/{one.id}").status == 204
+
+
+def test_d35_an_endless_file(server: Running, tenant: Tenant, key: str) -> None:
+    """One that never ends is refused at the limit, and the server's memory stays as it was."""
+    before, most = memory_of(server), 0
+    block = b"x" * 1_000_000
+
+    def endless() -> Iterator[bytes]:
+        nonlocal most
+        for _ in range(400):
+            most = max(most, memory_of(server))
+            yield block
+
+    status = 0
+    with suppress(BrokenPipeError, ConnectionResetError):  # it answered and closed while we were still sending
+        status = upload(server, key, "a.txt", endless()).status
+
+    assert status in (0, 400)
+    assert most - before < 100_000_000
+    assert nothing_kept(tenant)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "outcome"),
+    [
+        ("page.pdf", b"<!doctype html><h1>Page</h1><p>It is a page.</p>", "done"),
+        ("zip.pdf", b"PK\x03\x04%PDF-1.4 and so on", "failed"),
+        ("old.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "WordDocument".encode("utf-16-le"), "failed"),
+        ("wave.html", b"RIFF\0\0\0\0WAVEfmt <!doctype html><script>alert(1)</script>", "failed"),
+        ("empty.pdf", b"", "failed"),
+        ("picture.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "failed"),
+    ],
+)
+def test_d38_a_file_is_what_it_holds(
+    server: Running, tenant: Tenant, key: str, name: str, data: bytes, outcome: str
+) -> None:
+    """A name that says something else is refused, or the file is read as what it is."""
+    state = read(server, key, name, data)
+
+    assert state["state"] == outcome, state
+    assert bool(state["reason"]) == (outcome == "failed")
+    clear(server, key, tenant)
+
+
+ACTIVE = b"<!doctype html><html><head><title>T</title></head><body><script>alert(1)</script><p>Words of it.</p></body>"
+
+
+@pytest.mark.parametrize(
+    "name", ["a.html", "a.xhtml", "a.svg", "a.pdf", "a.md", 'x"; filename="y.html', "a\r\nX-A: b.html"]
+)
+def test_d56_an_original_is_never_shown(server: Running, key: str, name: str) -> None:
+    """Whatever it is named and holds, it comes as a download of no type, in a sandbox."""
+    state = read(server, key, name, ACTIVE)
+    if state["state"] == "failed":
+        assert name.endswith((".svg", ".pdf"))
+        return
+
+    response = call(server, key, "GET", f"/t/acme/api/documents/{state['document_id']}/original")
+
+    assert response.body == ACTIVE
+    assert response.headers.get("content-type") == "application/octet-stream"
+    assert response.headers.get("x-content-type-options") == "nosniff"
+    assert "sandbox" in (response.headers.get("content-security-policy") or "")
+    assert response.headers.get("cache-control") == "no-store"
+    assert response.headers.get("x-a") is None
+    disposition = response.headers.get("content-disposition") or ""
+    assert re.fullmatch(
+        r"attachment; filename=\"[A-Za-z0-9 .()_-]+\"; filename\*=UTF-8''[A-Za-z0-9%._~-]+", disposition
+    )
+
+
+def tree(folder: Path) -> set[str]:
+    """Return the names of everything under a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.name.endswith(("-shm", "-wal"))}
+
+
+def test_d53_names_are_data(server: Running, tenant: Tenant, key: str) -> None:
+    """Files with hostile names become documents of these names; on the disk are random names, in their folders."""
+    before = tree(server.home)
+    names = [name for name in HOSTILE_NAMES if name.strip()]
+
+    states = [read(server, key, f"{name} {number}.txt", b"It says so.") for number, name in enumerate(names)]
+
+    assert {state["state"] for state in states} == {"done"}
+    new = tree(server.home) - before
+    assert all(re.fullmatch(r"tenants/acme/(files/[0-9a-f]{32}|uploads)", name) for name in new), new
+    for state in states:
+        response = call(server, key, "GET", f"/t/acme/api/documents/{state['document_id']}/original")
+        assert response.body == b"It says so."
