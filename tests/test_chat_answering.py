@@ -91,7 +91,7 @@ def test_an_answer_is_quoted_with_its_place(shop: Tenant) -> None:
     (citation,) = reply.cited
     assert (citation.number, citation.document, citation.title) == (1, "hours.md", "Opening hours")
     assert read_document(shop, citation.document_id).text[citation.start : citation.end] == HOURS
-    assert set(reply.seconds) == {"understand", "search", "evidence"}
+    assert set(reply.seconds) == {"understand", "match", "search", "evidence"}
 
 
 def test_the_evidence_is_known_before_the_text(shop: Tenant) -> None:

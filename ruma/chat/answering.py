@@ -1,21 +1,22 @@
 """Answers a question from a tenant's documents: understand, search, choose the evidence, then quote or write."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from ruma.chat.citations import MARK, CheckedSentence, MarkFilter, check_text, cited_numbers
 from ruma.chat.evidence import (
-    GATE,
+    GATES,
     Citation,
     choose_evidence,
     measure_support,
     narrow,
     rank_sentences,
 )
+from ruma.chat.matching import NEAR, cite_pair, match_pair
 from ruma.chat.prompt import build_prompt
-from ruma.chat.searching import Findings, find
+from ruma.chat.searching import Findings, check_question, find
 from ruma.chat.stopping import Pieces, Tokens
 from ruma.chat.understanding import Understood, asks_number, understand
 from ruma.chat.words import split_words
@@ -50,12 +51,16 @@ class Answer:
     understood: str
     """The question as it was searched for, standing alone."""
     mode: str
-    """`quote` or `write`."""
+    """`quote`, `write`, or `pair`: the whole answer of a question that the business has answered itself."""
     citations: tuple[Citation, ...]
     """The evidence, best first; empty where the answer is declined."""
     is_declined: bool
     seconds: dict[str, float]
     """How long each step took."""
+    support: float = 0.0
+    """How well the evidence fits; of a pair, how near its question is."""
+    needed: float = 0.0
+    """The support below which the answer would be declined."""
     tokens: Tokens = field(init=False)
     """The text, piece by piece; closing it stops the model, and then nothing is stored."""
     text: str = ""
@@ -75,6 +80,7 @@ def answer(
     embedder: Embedder,
     generator: Generator | None,
     conversation: OpenConversation | None = None,
+    earlier: Sequence[str] = (),
     mode: str | None = None,
 ) -> Answer:
     """Find the evidence for a question and begin its answer. Whatever can be foreseen to fail fails here.
@@ -85,6 +91,7 @@ def answer(
         embedder: The one that made their vectors.
         generator: The language model, or None where there is none.
         conversation: The conversation that it belongs to; question and whole answer are stored there.
+        earlier: What was asked before, oldest first, where that is in no conversation of ours.
         mode: `quote`, `write` or `auto` instead of the agent's own.
 
     Raises:
@@ -95,14 +102,13 @@ def answer(
     """
     agent = read_agent(tenant)
     mode = choose_mode(mode or agent.mode, generator)
+    check_question(question)
     clock = _Clock()
-    understood = understand(question, _earlier_questions(tenant, conversation))
+    understood = understand(question, [*earlier, *_earlier_questions(tenant, conversation)])
     clock.note("understand")
-    found = find(understood.text, tenant, embedder)
-    clock.note("search")
-    evidence = _choose(found, understood, embedder, mode)
-    clock.note("evidence")
-    reply = Answer(question, understood.text, mode, evidence, is_declined=not evidence, seconds=clock.seconds)
+    reply = _match(question, understood, tenant, embedder, clock)
+    if reply is None:
+        reply = _search(question, understood, tenant, embedder, clock, mode=mode, gate=GATES[agent.strictness])
     pieces = Pieces(_begin(reply, agent, generator, tenant))
     reply.tokens = Tokens(_complete(reply, pieces, agent, tenant, conversation), pieces)
     return reply
@@ -147,22 +153,53 @@ def _earlier_questions(tenant: Tenant, conversation: OpenConversation | None) ->
     return [message.text for message in messages if message.role == "visitor"]
 
 
-def _choose(found: Findings, understood: Understood, embedder: Embedder, mode: str) -> tuple[Citation, ...]:
-    """Return the evidence, or none where it supports no answer in this turn."""
+def _match(question: str, understood: Understood, tenant: Tenant, embedder: Embedder, clock: _Clock) -> Answer | None:
+    """Return the answer that the business has given itself, if it has."""
+    matched = match_pair(understood, tenant, embedder)
+    clock.note("match")
+    if matched is None:
+        return None
+    pair, score = matched
+    cited = (cite_pair(pair),)
+    reply = Answer(question, understood.own, "pair", cited, is_declined=False, seconds=clock.seconds)
+    reply.support, reply.needed = score, NEAR
+    return reply
+
+
+def _search(
+    question: str, understood: Understood, tenant: Tenant, embedder: Embedder, clock: _Clock, *, mode: str, gate: float
+) -> Answer:
+    """Return the answer with the evidence that the documents hold for it, or declined."""
+    found = find(understood.text, tenant, embedder)
+    clock.note("search")
+    evidence, support = _choose(found, understood, embedder, mode, gate)
+    clock.note("evidence")
+    reply = Answer(question, understood.text, mode, evidence, is_declined=not evidence, seconds=clock.seconds)
+    reply.support, reply.needed = support, gate
+    return reply
+
+
+def _choose(
+    found: Findings, understood: Understood, embedder: Embedder, mode: str, gate: float
+) -> tuple[tuple[Citation, ...], float]:
+    """Return the evidence, none where it supports no answer in this turn, and how well it fits."""
     if understood.earlier:
         found = narrow(found, understood.own_stems, embedder.embed_question(understood.own))
     ranked = rank_sentences(found, asks_number=asks_number(understood.text))
-    if measure_support(found, ranked) < GATE:
-        return ()
+    support = measure_support(found, ranked)
+    if support < gate:
+        return (), support
     if mode == "write":
-        return choose_evidence(ranked, limit=WRITTEN_FROM, margin=WRITTEN_MARGIN)
-    return choose_evidence(ranked, limit=QUOTED)
+        return choose_evidence(ranked, limit=WRITTEN_FROM, margin=WRITTEN_MARGIN), support
+    return choose_evidence(ranked, limit=QUOTED), support
 
 
 def _begin(reply: Answer, agent: Agent, generator: Generator | None, tenant: Tenant) -> Iterator[str]:
     """Return the pieces of the text; the model is asked here, so that it refuses here what it cannot do."""
     if reply.is_declined:
         return (text for text in [agent.decline])
+    if reply.mode == "pair":
+        return (text for text in [reply.citations[0].quote])
     if reply.mode == "write" and generator is not None:
         return generator.generate(_fit(reply, agent, generator), tenant=tenant.id, max_tokens=MAX_TOKENS)
     # One paragraph a quote, on one line: what a paragraph's line breaks meant is lost out of its place.
@@ -181,6 +218,8 @@ def _fit(reply: Answer, agent: Agent, generator: Generator) -> list[Turn]:
             name=agent.name,
             instructions=agent.instructions,
             decline=agent.decline,
+            tone=agent.tone,
+            language=agent.language,
             evidence=reply.citations,
             question=reply.understood,
         )
@@ -233,7 +272,7 @@ def _check(reply: Answer, agent: Agent, *, is_written: bool) -> None:
 
 def _keep(reply: Answer, tenant: Tenant, conversation: OpenConversation) -> int:
     """Store the exchange with every document that its text may hold words of, so that they go when these go."""
-    is_sure = reply.mode == "quote" or all(sentence.is_supported for sentence in reply.checked)
+    is_sure = reply.mode != "write" or all(sentence.is_supported for sentence in reply.checked)
     kept = reply.cited if is_sure else reply.citations
     return add_exchange(
         tenant,

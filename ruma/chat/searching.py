@@ -101,13 +101,7 @@ def find(question: str, tenant: Tenant, embedder: Embedder) -> Findings:
         InputError: The question is empty or too long.
         NotReadyError: There are no documents yet, or another model made their vectors.
     """
-    if not question.strip():
-        raise InputError("The question is empty.")
-    if len(question) > MAX_QUESTION:
-        raise InputError(
-            f"The question has {len(question):,} characters; {MAX_QUESTION:,} are the most.",
-            hint="Ask a shorter one. A long text is added to the documents with: ruma ingest FILE",
-        )
+    check_question(question)
     check_embedder(tenant, embedder.id)
     words = content_words(question)
     vector = embedder.embed_question(question)
@@ -119,6 +113,17 @@ def find(question: str, tenant: Tenant, embedder: Embedder) -> Findings:
     stems = group_by_stem(words)
     found = Findings(vector, tuple(stems), weigh_words(tenant, tuple(stems.values())), ())
     return replace(found, passages=tuple(_fuse(found, chunks, bm25)))
+
+
+def check_question(question: str) -> None:
+    """Raise InputError if a question is empty or too long."""
+    if not question.strip():
+        raise InputError("The question is empty.")
+    if len(question) > MAX_QUESTION:
+        raise InputError(
+            f"The question has {len(question):,} characters; {MAX_QUESTION:,} are the most.",
+            hint="Ask a shorter one. A long text is added to the documents with: ruma ingest FILE",
+        )
 
 
 def weigh_words(tenant: Tenant, words: Sequence[str]) -> Floats:

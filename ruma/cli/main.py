@@ -21,6 +21,7 @@ from ruma.cli import (
     installation,
     members,
     model_files,
+    pairs,
     questions,
     serving,
     sources,
@@ -109,6 +110,16 @@ _add_group(
         "list": (sources.list_sources, "ruma sources list"),
         "show": (sources.show_source, "ruma sources show 1"),
         "remove": (sources.remove_source, "ruma sources remove 1"),
+    },
+)
+_add_group(
+    _USE,
+    "pairs",
+    "List, add and remove answers in the business's own words.",
+    {
+        "list": (pairs.list_pairs, "ruma pairs list"),
+        "add": (pairs.add, 'ruma pairs add "Do you deliver?" "Yes, in the town, for 2.50 euros."'),
+        "remove": (pairs.remove, "ruma pairs remove 7"),
     },
 )
 _add(_USE, questions.search, 'ruma search "delivery on Sundays"')

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from ruma.config import Settings
+from ruma.ingest.pairs import restore_pairs
 from ruma.ingest.sources import Listing, find_items
 from ruma.ingest.stages import (
     IN_WORK_BYTES,
@@ -25,6 +26,7 @@ from ruma.ingest.stages import (
 from ruma.models.vectors import Embedder, PassageVectors
 from ruma.tenant.documents import check_embedder, remove_documents, start_reindex, stored_states
 from ruma.tenant.erasure import finish_erasure
+from ruma.tenant.pairs import all_pairs
 from ruma.tenant.sources import source_id_of
 from ruma.tenant.tenant import Tenant
 
@@ -89,7 +91,10 @@ def ingest_sources(
         listing = find_items(location, standard_input=standard_input, text_name=text_name, home=settings.home)
         listings[listing.kind, listing.location] = listing
     if reindex:
+        # Pairs have no file that they could be read from again.
+        pairs = all_pairs(tenant)
         start_reindex(tenant, embedder.id)
+        restore_pairs(pairs, tenant, embedder)
     else:
         check_embedder(tenant, embedder.id)
     targets = [_find_target(listing, tenant) for listing in listings.values()]

@@ -81,7 +81,7 @@ async def begin_in_turn(
 
 
 def _mode(reply: Answer) -> Mode:
-    return "write" if reply.mode == "write" else "quote"
+    return "write" if reply.mode == "write" else "pair" if reply.mode == "pair" else "quote"
 
 
 async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, None]:

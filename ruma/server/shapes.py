@@ -14,7 +14,8 @@ from ruma.tenant.sources import Source
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.uploads import Upload
 
-Mode = Literal["quote", "write"]
+Mode = Literal["quote", "write", "pair"]
+"""How an answer was made; `pair` is the whole answer to a question that the business has answered itself."""
 Role = Literal["visitor", "agent", "person"]
 Number = Annotated[int, PathParameter(ge=1, le=2**63 - 1)]
 DocumentId = Number

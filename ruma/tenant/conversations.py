@@ -131,7 +131,7 @@ def add_exchange(
                 "insert into citation values (?, ?, (select id from document where id = ?), ?, ?)",
                 [message_id, number, document_id, start, end],
             )
-        if mode == "write" and any(
+        if mode in ("write", "pair") and any(
             not db.execute("select 1 from document where id = ?", [citation[1]]).fetchone() for citation in citations
         ):
             db.execute("update message set text = '' where id = ?", [message_id])

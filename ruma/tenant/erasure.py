@@ -48,7 +48,7 @@ def delete_rows(db: "Database", document_ids: Iterable[int]) -> int:
     """Delete documents with everything that was made from them, and return how many chunks that were.
 
     The old words are handed back to the full-text index, which holds no copy of them; what a visitor was
-    told from these documents in a model's words goes too.
+    told from these documents, in a model's words or as an answer that was given whole, goes too.
     """
     chunks = 0
     for document_id in document_ids:
@@ -67,7 +67,7 @@ def delete_rows(db: "Database", document_ids: Iterable[int]) -> int:
         db.execute(f"delete from sentence_vector where chunk_id in {owned}", [document_id])
         db.execute("delete from chunk where document_id = ?", [document_id])
         db.execute(
-            """update message set text = '' where mode = 'write'
+            """update message set text = '' where mode in ('write', 'pair')
                and id in (select message_id from citation where document_id = ?)""",
             [document_id],
         )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from ruma.tenant.attempts import Attempts
+    from ruma.tenant.pairs import PairIndex
     from ruma.tenant.vectors import VectorCache
 
 KEPT_CONNECTIONS = 4
@@ -33,6 +34,7 @@ class Tenant:
         self.folder = folder
         self.key = key
         self.vectors: VectorCache | None = None
+        self.pairs: PairIndex | None = None
         self.attempts: Attempts | None = None
         self._lock = threading.Lock()
         self._kept: list[Database] = []
@@ -109,7 +111,7 @@ class Tenant:
         with self._lock:
             self._is_closed = True
             kept, self._kept = self._kept, []
-            self.vectors = None
+            self.vectors = self.pairs = None
         for db in kept:
             db.close()
 

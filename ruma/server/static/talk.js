@@ -166,7 +166,7 @@ async function receive(question, message, signal) {
         follow();
       } else if (name === "token") {
         answer.text += data.text;
-        if (answer.mode === "write" || answer.is_declined) frame ||= requestAnimationFrame(refresh);
+        if (answer.mode !== "quote" || answer.is_declined) frame ||= requestAnimationFrame(refresh);
       } else if (name === "error") {
         throw new Failed(data.error);
       } else if (name === "done") {

@@ -1,0 +1,78 @@
+"""`ruma pairs`: questions that the business answers in its own words."""
+
+from typing import Annotated
+
+import typer
+
+from ruma.cli.options import HomeOption, JsonOption, TenantOption
+from ruma.cli.output import note, one_line, print_json, print_table, print_text, shorten
+from ruma.cli.parts import Parts
+
+PairArgument = Annotated[int, typer.Argument(metavar="NUMBER", help="Its number, as `ruma pairs list` shows it.")]
+
+
+def list_pairs(
+    ctx: typer.Context,
+    words: Annotated[str, typer.Argument(metavar="[WORDS]", help="Only those that hold these words.")] = "",
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """List the questions that are answered in the business's own words."""
+    from ruma.tenant.pairs import find_pairs
+
+    with Parts(ctx, home=home) as parts:
+        found = find_pairs(parts.tenant(tenant), words, limit=-1).pairs
+    if as_json:
+        print_json(found)
+    elif found:
+        rows = [(one.id, shorten(one.question, 60), shorten(one_line(one.answer), 60)) for one in found]
+        print_table(["number", "question", "answer"], rows)
+    else:
+        note("There is none. Add one: ruma pairs add QUESTION ANSWER")
+
+
+def add(
+    ctx: typer.Context,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question, as a customer would ask it.")],
+    answer: Annotated[str, typer.Argument(metavar="ANSWER", help="The answer, given whole and word for word.")],
+    replaced: Annotated[
+        int | None, typer.Option("--replace", metavar="NUMBER", help="The pair that it takes the place of.")
+    ] = None,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Answer a question in the business's own words from now on."""
+    from ruma.ingest.pairs import save_pair
+    from ruma.tenant.pairs import read_pair
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        stored = read_pair(opened, save_pair(question, answer, opened, parts.embedder, replaced=replaced))
+    if as_json:
+        print_json(stored)
+    else:
+        print_text(f"Number {stored.id}: {stored.question}")
+
+
+def remove(
+    ctx: typer.Context,
+    pair: PairArgument,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Remove a question with its answer, and what visitors were answered from it."""
+    from ruma.tenant.pairs import read_pair, remove_pair
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        question = read_pair(opened, pair).question
+        removal = remove_pair(opened, pair)
+    if as_json:
+        print_json(removal)
+        return
+    print_text(f"Removed the answer to: {question}")
+    if removal.is_pending:
+        note("Another process is still reading the old state: the next command takes it out of the file.")
