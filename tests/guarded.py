@@ -7,18 +7,19 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
-from uvicorn import Server
-
-from ruma.server.deadlines import Deadlines, configure
+from ruma.server.deadlines import Deadlines, GuardedServer, configure
 from ruma.server.gate import Gate
+from ruma.server.listener import open_socket, prepare_log
 from ruma.server.tls import open_tls
 
 SHORT = {"head": 0.6, "idle": 0.4, "stretch": 0.8, "stretch_bytes": 4000, "stream": 3.0}
@@ -108,7 +109,7 @@ class Guarded:
     """The server in a process of its own, with limits as for `Gate` and deadlines as for `Deadlines`."""
 
     def __init__(self, *, tls: tuple[Path, Path] | None = None, most: int = 500, **limits: float | None) -> None:
-        """Start it and wait for its port."""
+        """Start it and wait for its port; *files* is how many it may hold open."""
         given = {"tls": [str(path) for path in tls or ()], "most": most, **SHORT, **limits}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server
         self.process = subprocess.Popen(
@@ -176,6 +177,15 @@ class Guarded:
         found: dict[str, int] = json.loads(self.get("/state", source="127.0.0.99").partition(b"\r\n\r\n")[2])
         return found | {"open": found["open"] - 1}
 
+    def settle(self, seconds: float) -> dict[str, int]:
+        """Return the server's state once it holds nothing, or what it holds after so many seconds."""
+        begun = time.monotonic()
+        while True:
+            state = self.state()
+            if not (state["open"] or state["running"]) or time.monotonic() - begun > seconds:
+                return state
+            time.sleep(0.05)
+
 
 def request(path: str, *headers: str) -> bytes:
     """Return a GET request."""
@@ -203,8 +213,9 @@ def main() -> None:
     """Serve on a free port of this machine until killed."""
     given = json.loads(sys.argv[1])
     tls, most, per_address = given.pop("tls"), given.pop("most"), given.pop("per_address", None)
+    files = given.pop("files", None)
     gate = Gate(most=most, per_address=per_address)
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listening = open_socket("127.0.0.1", 0)
     config = configure(
         Food(gate),
         deadlines=Deadlines(**given),
@@ -212,8 +223,11 @@ def main() -> None:
         tls=open_tls(Path(tls[0]), Path(tls[1])) if tls else None,
         last_seconds=2,
     )
+    prepare_log()
+    if files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     print(listening.getsockname()[1], flush=True)
-    Server(config).run(sockets=[listening])
+    GuardedServer(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":

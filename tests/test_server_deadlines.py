@@ -1,4 +1,5 @@
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -31,14 +32,6 @@ def seconds_until_cut(connection: socket.socket) -> float:
     begun = time.monotonic()
     read_all(connection)
     return time.monotonic() - begun
-
-
-def wait_until_empty(server: Guarded, seconds: float) -> dict[str, int]:
-    """Return the server's state once it holds nothing, or what it holds after so many seconds."""
-    begun = time.monotonic()
-    while any((state := server.state())[kind] for kind in ("open", "running")) and time.monotonic() - begun < seconds:
-        time.sleep(0.05)
-    return state
 
 
 def test_a_connection_that_says_nothing_is_cut(server: Guarded) -> None:
@@ -122,7 +115,7 @@ def test_a_reader_that_takes_nothing_is_cut(server: Guarded) -> None:
     for path in ("/flood", "/big") * 3:
         server.open(request(path), receive_buffer=4096)
 
-    state = wait_until_empty(server, 5)
+    state = server.settle(5)
 
     assert (state["open"], state["running"]) == (0, 0)
 
@@ -159,26 +152,49 @@ def test_a_stream_has_an_end(server: Guarded) -> None:
     assert b"hello" in server.get()
 
 
-def test_what_is_not_http_is_refused(server: Guarded) -> None:
-    """Garbage, a head of 64 KB and HTTP/0.9 get a 400, and their connections do not stay."""
-    for data in (b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nX: " + b"x" * 65536, b"GET /\r\n\r\n"):
-        connection = server.open(data)
-        answer = read_all(connection)
-        connection.close()
-        assert answer == b"" or answer.startswith(b"HTTP/1.1 400"), data[:20]
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000,
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /late HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n",
+    ],
+    ids=["garbage", "long head", "HTTP/0.9", "no host", "two lengths", "bad chunk"],
+)
+def test_what_is_not_http_is_refused(server: Guarded, data: bytes) -> None:
+    """It gets a 400 in the form of every failure, with the headers of every response, and its connection ends."""
+    head, _, body = read_all(server.open(data)).partition(b"\r\n\r\n")
 
-    assert wait_until_empty(server, 3)["open"] == 0
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"content-security-policy" in head
+    assert json.loads(body)["error"]["code"] == "bad_request"
+    assert server.settle(3)["open"] == 0
+
+
+def test_what_stops_being_http_is_cut(server: Guarded) -> None:
+    """A body that breaks after its response has begun ends the connection, without a word in the log."""
+    connection = server.open(request("/words", "Transfer-Encoding: chunked").replace(b"GET", b"POST"))
+    read_until(connection, b"word")
+
+    connection.sendall(b"no chunk\r\n")
+
+    assert seconds_until_cut(connection) < 1
+    assert server.settle(3)["running"] == 0
+    assert server.said() == ""
 
 
 def test_nothing_is_left_behind(server: Guarded) -> None:
     """After slow clients of every kind, the server holds as many files as before."""
-    before = wait_until_empty(server, 5)["files"]
+    before = server.settle(5)["files"]
     kinds = [b"", b"GET / HT", request("/words"), request("/big"), request("/body", "Content-Length: 99")]
     held = [server.open(data) for data in kinds for _ in range(5)]
     for connection in held[::2]:
         connection.close()
 
-    state = wait_until_empty(server, 6)
+    state = server.settle(6)
 
     assert (state["open"], state["running"]) == (0, 0)
     assert state["files"] <= before + 1

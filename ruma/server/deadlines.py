@@ -5,7 +5,11 @@ is aborted and not closed: closing would wait for a client to read, and that is 
 """
 
 import asyncio
+import fcntl
+import socket
 import ssl
+import sys
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ from typing import Any, cast
 import h11
 from litestar.serialization import encode_json
 from litestar.types import ASGIApp
-from uvicorn import Config
+from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -25,11 +29,18 @@ from ruma.server.gate import Entry, Gate
 from ruma.server.guarding import guarded_headers
 
 BUSY = Failure(Problem("busy", "The server has too many connections at the moment.", "Try again in a few seconds."))
+NOT_HTTP = Failure(Problem("bad_request", "This is not a request in HTTP/1.1.", "Its head may have 16 kB."))
 _NEVER = 86_400.0
 """asyncio's deadline for the end of TLS counts what is still being read as idle; ours do not."""
 
 GOODBYE = 0.5
 """How long the other end may take to say goodbye in TLS when the server stops."""
+
+ACCEPTED_AT_ONCE = 16
+"""asyncio accepts so many in a row, and a few rows hold a file each before the gate can refuse the first."""
+
+MOST_WAITING = 1024
+"""So many may wait to be accepted, when all come in the same moment."""
 
 BUFFER = 64 * 1024
 """How many bytes wait in memory for a reader before the writer must wait too."""
@@ -53,6 +64,16 @@ class Deadlines:
 
     stream: float = 900
     """A whole event stream: its pieces may be too small to notice that nobody reads them."""
+
+
+class GuardedServer(Server):
+    """uvicorn's server, in which more connections may wait than are accepted before the gate sees the first of them."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        await super().startup(sockets)
+        for listening in sockets or []:
+            listening.listen(MOST_WAITING)
 
 
 class GuardedConnection(H11Protocol):
@@ -179,9 +200,15 @@ class GuardedConnection(H11Protocol):
             self._watch_body()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP."""
-        super().send_400_response(msg)
+        """Refuse what is not HTTP, in the same form as every other failure."""
         self._disarm("body")
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self._cut()  # in the middle of a response, nothing else can be said
+            return
+        headers, body = _failing(NOT_HTTP, is_secure=self._gate.public.is_secure)
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
         self._await_request(self._deadlines.head)
 
     def _await_request(self, seconds: float) -> None:
@@ -245,14 +272,23 @@ class GuardedConnection(H11Protocol):
         super().resume_writing()
 
     def _watch_writing(self) -> None:
-        self._arm("write", self._deadlines.stretch, self._check_writing, self._unsent())
+        self._arm("write", self._deadlines.stretch, self._check_writing, self._untaken())
 
     def _check_writing(self, before: int) -> None:
-        left = self._unsent()
-        if left and before - left < self._deadlines.stretch_bytes:
+        if not self._unsent():
+            return
+        if before - self._untaken() < self._deadlines.stretch_bytes:
             self._cut()
-        elif left:
+        else:
             self._watch_writing()
+
+    def _untaken(self) -> int:
+        # With what the system holds: it asks for more only when a third of its megabytes are through.
+        try:
+            held = fcntl.ioctl(self._socket.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            held = bytes(4)
+        return self._unsent() + int.from_bytes(held, sys.byteorder)
 
     def _unsent(self) -> int:
         encrypted = 0 if self.transport is self._socket else self._socket.get_write_buffer_size()
@@ -288,6 +324,7 @@ def configure(
     return Config(
         app,
         http=cast(Any, partial(GuardedConnection, deadlines=deadlines, gate=gate, tls=tls)),
+        backlog=ACCEPTED_AT_ONCE,
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -306,14 +343,18 @@ def _is_stream(message: Any) -> bool:
     )
 
 
-async def _refuse(send: Any, *, is_secure: bool) -> None:
-    body = encode_json(BUSY)
+def _failing(failure: Failure, *, is_secure: bool) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    body = encode_json(failure)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
-        (b"retry-after", b"5"),
     ]
-    start = {"type": "http.response.start", "status": 503, "headers": guarded_headers(headers, is_secure=is_secure)}
-    await send(start)
+    return guarded_headers(headers, is_secure=is_secure), body
+
+
+async def _refuse(send: Any, *, is_secure: bool) -> None:
+    headers, body = _failing(BUSY, is_secure=is_secure)
+    headers.append((b"retry-after", b"5"))
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

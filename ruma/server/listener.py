@@ -20,7 +20,7 @@ from ruma.config import Settings
 from ruma.errors import InputError, StoreError
 from ruma.server.addresses import PublicAddress, is_loopback, public_address
 from ruma.server.app import create_app
-from ruma.server.deadlines import Deadlines, configure
+from ruma.server.deadlines import Deadlines, GuardedServer, configure
 from ruma.server.failures import describe_bug
 from ruma.server.gate import Gate
 from ruma.server.request_log import LineWriter, RequestLog
@@ -72,8 +72,8 @@ def serve(
             # Opened here, so that what is wrong with it is an error of the command and not of the server.
             embedder = open_embedder()
             app = create_app(home, lambda: embedder, open_generator, public=public)
-            _prepare_log()
-            server = Server(
+            prepare_log()
+            server = GuardedServer(
                 configure(
                     RequestLog(app, public, lines.write),
                     deadlines=Deadlines(),
@@ -195,11 +195,12 @@ class _Wordless(logging.Formatter):
         return describe_bug(ei[1]) if ei[1] else ""
 
 
-def _prepare_log() -> None:
+def prepare_log() -> None:
+    """Have the log of this program, and what its server cannot keep to itself, written to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Wordless("%(asctime)s %(levelname)s %(message)s"))
     # What uvicorn warns of is what clients send, and there is no end to that.
-    for name, level in (("ruma", logging.WARNING), ("uvicorn", logging.ERROR)):
+    for name, level in (("ruma", logging.WARNING), ("uvicorn", logging.ERROR), ("asyncio", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
