@@ -69,7 +69,9 @@ function showQuestions(questions) {
     Object.assign(button, { type: "button", className: "button suggestion", textContent: text });
     return button;
   });
-  document.getElementById("suggestions").replaceChildren(...buttons);
+  const suggestions = document.getElementById("suggestions");
+  suggestions.replaceChildren(...buttons);
+  suggestions.hidden = !buttons.length;
 }
 
 function beginPreview() {

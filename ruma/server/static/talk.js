@@ -14,6 +14,7 @@ const status = document.getElementById("status");
 const suggestions = document.getElementById("suggestions");
 const { csrf } = document.body.dataset;
 const kept = `ruma-conversation:${home}`;
+const keptPerson = `${kept}:person`;
 const canHover = matchMedia("(hover: hover) and (pointer: fine)").matches;
 const POLL_SECONDS = 9;
 
@@ -38,14 +39,15 @@ function remember(secret) {
   conversation = secret;
   try {
     settings.storage().setItem(kept, secret);
+    if (hasPerson) settings.storage().setItem(keptPerson, "asked");
   } catch {
     // Not allowed here.
   }
 }
 
-function remembered() {
+function remembered(key = kept) {
   try {
-    return settings.storage().getItem(kept);
+    return settings.storage().getItem(key);
   } catch {
     return null;
   }
@@ -56,6 +58,7 @@ export function forget() {
   hasPerson = false;
   try {
     settings.storage().removeItem(kept);
+    settings.storage().removeItem(keptPerson);
   } catch {
     // Not allowed here.
   }
@@ -324,7 +327,7 @@ function showReply(said) {
 // Replies of a person: looked for only once there can be one, and only while the visitor looks.
 
 function noticePerson(found) {
-  hasPerson ||= Boolean(found.wants_person) || found.messages.some((said) => said.role === "person");
+  hasPerson ||= remembered(keptPerson) !== null || found.messages.some((said) => said.role === "person");
 }
 
 export async function lookForReplies() {
@@ -343,8 +346,8 @@ export async function lookForReplies() {
 export async function askPerson(name, email, message) {
   const { channel, website, language } = settings;
   const given = await call("POST", "conversation/person", { name, email, message, channel, website, language });
-  if (given?.conversation) remember(given.conversation);
   hasPerson = true;
+  remember(given.conversation);
   hideSuggestions();
   followFrom(showVisitor(message));
   showNotice(words("person_sent"));
