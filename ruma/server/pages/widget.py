@@ -17,8 +17,8 @@ from litestar.params import QueryParameter
 
 from ruma.errors import NotFoundError
 from ruma.server.access import PUBLIC
-from ruma.server.addresses import PublicAddress
-from ruma.server.guarding import CONTENT_POLICY, is_loopback
+from ruma.server.addresses import PublicAddress, is_loopback
+from ruma.server.guarding import CONTENT_POLICY
 from ruma.server.languages import FALLBACK, accepted_languages, choose_language, read_words, speak
 from ruma.server.look import DARK, LIGHT, colours_on, read_colour, write_colour, write_look
 from ruma.server.rendering import read_script, render
