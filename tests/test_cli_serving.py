@@ -13,7 +13,7 @@ from tests.running import run
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_says_where_it_answers_and_ends_when_told(number: signal.Signals) -> None:
-    """Three lines on standard error name the page; it answers there; Ctrl-C and SIGTERM end it with 0."""
+    """Three lines on standard error name the page, and then how its owner gets in; Ctrl-C and SIGTERM end it with 0."""
     run("tenant", "create", "acme")
     command = subprocess.Popen(
         [*RUMA, "serve", "--port", "0"],
@@ -29,6 +29,10 @@ def test_the_server_says_where_it_answers_and_ends_when_told(number: signal.Sign
     with urllib.request.urlopen(f"{address[0]}/health", timeout=10) as response:
         assert json.load(response)["ok"]
     assert f"{address[0]}/t/acme/" in banner[0]
+
+    invitation = [command.stderr.readline() for _ in range(2)]
+    assert "acme has no owner yet" in invitation[0]
+    assert invitation[1].startswith(f"{address[0]}/t/acme/setup/")
 
     command.send_signal(number)
     printed, complained = command.communicate(timeout=20)

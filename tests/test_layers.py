@@ -27,6 +27,7 @@ OWNERS: dict[str, str] = {
     "h11": "server",
     "jinja2": "server",
     "multipart": "server",
+    "segno": "server",
     "pypdf": "ingest",
     "docx": "ingest",
     "lxml": "ingest",

@@ -1,12 +1,11 @@
 """`ruma members`: who signs in for a tenant, and the one-time links that let people in."""
 
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
 
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, TenantOption, YesOption
-from ruma.cli.output import ask_line, note, print_json, print_table, print_text
+from ruma.cli.output import ask_line, clean, note, print_json, print_table
 from ruma.cli.parts import Parts
 from ruma.config import Settings
 from ruma.errors import InputError
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from ruma.tenant.members import Member
 
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The member's e-mail address.")]
-_PLACES: dict["Purpose", str] = {"setup": "setup", "invitation": "invitation", "reset": "reset"}
 
 
 def list_members(
@@ -150,12 +148,6 @@ def remove(
         note(f"Removed the member {member.name}.")
 
 
-def link_address(settings: Settings, tenant_name: str, purpose: "Purpose", secret: str) -> str:
-    """Return the address of a one-time link, as the settings say that the server is reached."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}/t/{quote(tenant_name)}/{_PLACES[purpose]}/{secret}"
-
-
 def _change(
     ctx: typer.Context,
     email: str,
@@ -176,11 +168,13 @@ def _change(
 def _print_link(
     settings: Settings, tenant_name: str, purpose: "Purpose", secret: str, life: str, as_json: bool
 ) -> None:
-    address = link_address(settings, tenant_name, purpose, secret)
+    from ruma.server.addresses import public_address
+
+    address = public_address(settings, settings.port).link(tenant_name, purpose, secret)
     if as_json:
         print_json({"link": address})
         return
-    print_text(address)
+    typer.echo(clean(address))  # unwrapped: a link must stay whole
     note(f"It works once, for {life}. Whoever has it can use it, so hand it to nobody else.")
 
 

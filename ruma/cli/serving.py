@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ruma.cli.options import HomeOption
-from ruma.cli.output import note
+from ruma.cli.output import clean
 from ruma.cli.parts import Parts
 
 
@@ -50,5 +50,5 @@ def serve(
             parts.home,
             lambda: parts.embedder,
             parts.open_generator,
-            lambda lines: note("\n".join(lines)),
+            lambda lines: typer.echo(clean("\n".join(lines)), err=True),  # unwrapped: a link must stay whole
         )

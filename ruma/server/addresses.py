@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ruma.config import Settings
 from ruma.errors import InputError
@@ -31,6 +31,10 @@ class PublicAddress:
     def is_secure(self) -> bool:
         """Whether others reach the server, and through TLS alone."""
         return self.origin.startswith("https://") and bool(self.hosts)
+
+    def link(self, tenant_name: str, place: str, secret: str) -> str:
+        """Return the address of a one-time link to a tenant's `setup`, `invitation` or `reset`."""
+        return f"{self.origin}/t/{quote(tenant_name)}/{place}/{secret}"
 
     def is_trusted(self, address: Address) -> bool:
         """Tell whether an address is one of the trusted proxies."""

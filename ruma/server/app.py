@@ -21,7 +21,7 @@ from ruma.server.api.routes import tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
-from ruma.server.pages import chat, signing_in, sources, widget
+from ruma.server.pages import account, chat, people, signing_in, sources, widget
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
 from ruma.server.seats import Turns
 from ruma.server.uploading import Intake
@@ -54,6 +54,8 @@ _PAGES = (
     widget.show_widget_frame,
     widget.show_look,
     *signing_in.DOORS,
+    *account.ACCOUNT,
+    *people.PEOPLE,
 )
 
 

@@ -7,8 +7,9 @@ import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from uvicorn import Server
 
 from ruma import __version__
 from ruma.config import Settings
-from ruma.errors import InputError, StoreError
+from ruma.errors import InputError, RumaError, StoreError
 from ruma.server.addresses import PublicAddress, is_loopback, public_address
 from ruma.server.app import create_app
 from ruma.server.deadlines import Deadlines, GuardedServer, configure
@@ -27,6 +28,8 @@ from ruma.server.request_log import LineWriter, RequestLog
 from ruma.server.resources import OpenEmbedder, OpenGenerator
 from ruma.server.tls import open_tls
 from ruma.tenant.home import Home
+from ruma.tenant.joining import make_setup_link
+from ruma.tenant.members import has_owner
 
 LAST_ANSWERS_SECONDS = 10
 """How long running answers may go on after the server was told to stop."""
@@ -40,6 +43,9 @@ PER_ADDRESS = 40
 MOST_FILES = 8192
 
 LOCK_FILE = "server.lock"
+
+MOST_SETUP_LINKS = 3
+"""For so many tenants without an owner a link is printed."""
 
 
 def serve(
@@ -56,7 +62,8 @@ def serve(
         home: Whose tenants to serve.
         open_embedder: Opens the embedder; called before anything is announced.
         open_generator: Opens the language model of a name ("" is the operator's); called at its first use.
-        announce: Given the three lines that say where the server answers, once it does.
+        announce: Given the three lines that say where the server answers, once it does; and a moment later, from
+            another thread, the set-up links of tenants without an owner.
 
     Raises:
         InputError: The address would be reached by others without TLS, is not one of this machine's own, or is in
@@ -84,7 +91,30 @@ def serve(
             )
             with _stopped_by_signals(server):
                 announce(_banner(settings, public, home))
+                # Opening many tenants takes long, and nobody should wait for it.
+                threading.Thread(
+                    target=invite_owners, args=(home, public, announce), name="set-up links", daemon=True
+                ).start()
                 server.run(sockets=[listening])
+
+
+def invite_owners(home: Home, public: PublicAddress, announce: Callable[[list[str]], object]) -> None:
+    """Announce a set-up link for each tenant that nobody can manage; for more than three, how many there are."""
+    ownerless = []
+    for name in home.names():
+        with suppress(RumaError), home.open(name) as tenant:
+            if not has_owner(tenant):
+                ownerless.append(name)
+    if len(ownerless) > MOST_SETUP_LINKS:
+        announce([f"{len(ownerless)} tenants have no owner yet. A link for one: ruma members link --tenant NAME"])
+        return
+    lines = []
+    for name in ownerless:
+        with suppress(RumaError), home.open(name) as tenant:
+            link = public.link(name, "setup", make_setup_link(tenant))
+            lines += [f"{name} has no owner yet. Set it up within 24 hours:", link]
+    if lines:
+        announce(lines)
 
 
 def open_gate(settings: Settings, public: PublicAddress) -> Gate:

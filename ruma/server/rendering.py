@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,12 @@ def _environment() -> Environment:
     environment.globals["version"] = __version__
     environment.globals["static"] = static_url
     environment.globals["quote_parts"] = _quote_parts
+    environment.globals["iso_time"] = _iso_time
     return environment
+
+
+def _iso_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _quote_parts(quote: str) -> list[tuple[str, bool]]:
