@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from ruma.chat.answering import CAUTION, MAX_TOKENS, Answer, answer
+from ruma.chat.evidence import GATE
 from ruma.config import Settings
 from ruma.errors import InputError, ModelError, NotFoundError, NotReadyError
 from ruma.models.generator import Generator, Turn
@@ -112,6 +113,21 @@ def test_what_the_documents_do_not_say_is_declined_in_the_agent_s_words(shop: Te
 
     assert (reply.text, reply.is_declined, reply.citations, reply.cited) == ("Sorry, please call us.", True, (), ())
     assert generator.asked == []
+
+
+def test_strictness_moves_the_bound(shop: Tenant) -> None:
+    """The same question is answered by a lenient agent with support that a strict one declines."""
+    supports, needed = [], []
+    for strictness in ("lenient", "balanced", "strict"):
+        change_agent(shop, strictness=strictness)
+        reply = ask(shop, "When is the shop open on Sundays?")
+        supports.append(reply.support)
+        needed.append(reply.needed)
+        assert reply.is_declined == (reply.support < reply.needed)
+
+    assert len(set(supports)) == 1
+    assert needed == sorted(set(needed))
+    assert needed[1] == GATE
 
 
 def test_quotes_are_paragraphs_of_one_line_each(shop: Tenant) -> None:

@@ -55,3 +55,17 @@ def test_letters_that_scripts_need_are_kept() -> None:
 def test_a_long_question_is_cut_for_the_model() -> None:
     """The evidence must still fit beside it."""
     assert len(build("word " * 2000)[1]) < MAX_QUESTION + 100
+
+
+def test_tone_and_language_are_part_of_the_rules() -> None:
+    """The agent's own settings stand in the first turn; without a language the question's own is meant."""
+
+    def rules(tone: str, language: str) -> str:
+        turns = build_prompt(
+            name="Ada", instructions="", decline="No.", evidence=(), question="x", tone=tone, language=language
+        )
+        return turns[0].text
+
+    assert "in the language of the question. Be warm" in rules("friendly", "")
+    assert "in German. Be polite and formal." in rules("formal", "de")
+    assert "in the language sv. Be plain" in rules("plain", "sv")

@@ -17,7 +17,7 @@ from ruma.server.access import READ, Principal, check_access, principal_of
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import describe_api
 from ruma.server.api.health import show_health
-from ruma.server.api.routes import tenant_api
+from ruma.server.api.routes import openai_api, tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
@@ -134,7 +134,7 @@ def create_app(
         kind: respond_to_failure for kind in (RumaError, HTTPException, Exception)
     }
     return Application(
-        route_handlers=[_pages(), show_health, show_openapi, tenant_api()],
+        route_handlers=[_pages(), show_health, show_openapi, tenant_api(), openai_api()],
         dependencies={
             "resources": Provide(lambda: resources, sync_to_thread=False),
             "limits": Provide(lambda: limits, sync_to_thread=False),
@@ -162,7 +162,7 @@ def principal_of_request(request: Request[Any, Any, Any]) -> Principal:
 @get("/t/{name:str}/api/openapi.json", policy=READ, include_in_schema=False, sync_to_thread=True)
 def show_openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Describe the API."""
-    return describe_api([show_health, tenant_api()], request.app.dependencies)
+    return describe_api([show_health, tenant_api(), openai_api()], request.app.dependencies)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, exc: HTTPException) -> None:

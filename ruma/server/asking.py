@@ -1,7 +1,7 @@
 """From a question to the events of its answer."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -31,8 +31,24 @@ class Begun:
     """Raises once whoever asks may read on no longer."""
 
 
-def begin_answer(asked: Question, tenant: Tenant, principal: Principal, resources: Resources) -> Begun:
+def begin_answer(
+    asked: Question,
+    tenant: Tenant,
+    principal: Principal,
+    resources: Resources,
+    *,
+    earlier: Sequence[str] = (),
+    is_kept: bool = True,
+) -> Begun:
     """Find the evidence for a question. Everything that can fail predictably fails here.
+
+    Args:
+        asked: The question.
+        tenant: Whose agent answers.
+        principal: Who asks.
+        resources: The models.
+        earlier: What was asked before, where the caller keeps the conversation.
+        is_kept: Whether the exchange becomes part of a conversation.
 
     Raises:
         InputError: The question is empty or too long.
@@ -53,14 +69,22 @@ def begin_answer(asked: Question, tenant: Tenant, principal: Principal, resource
             tenant=tenant,
             embedder=resources.embedder(),
             generator=generator,
-            conversation=conversation,
+            conversation=conversation if is_kept else None,
+            earlier=earlier,
             mode=mode,
         )
     return Begun(begun, conversation, tenant, principal.watch(tenant))
 
 
 async def begin_in_turn(
-    asked: Question, tenant: Tenant, principal: Principal, resources: Resources, seats: Turns
+    asked: Question,
+    tenant: Tenant,
+    principal: Principal,
+    resources: Resources,
+    seats: Turns,
+    *,
+    earlier: Sequence[str] = (),
+    is_kept: bool = True,
 ) -> Begun:
     """Begin an answer when it is the tenant's turn.
 
@@ -70,7 +94,9 @@ async def begin_in_turn(
     """
     seats.finding.check_room(tenant.id)
     async with seats.finding.of(tenant.id):
-        begun = await sync_to_thread(begin_answer, asked, tenant, principal, resources)
+        begun = await sync_to_thread(
+            begin_answer, asked, tenant, principal, resources, earlier=earlier, is_kept=is_kept
+        )
     if begun.answer.mode == "write":
         try:
             seats.writing.check_room(tenant.id)

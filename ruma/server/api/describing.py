@@ -9,6 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
+from ruma.server import agent_shapes
 from ruma.server.api import inbox_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
@@ -62,12 +63,14 @@ _EXAMPLES: dict[type, Any] = {
     ),
     Health: Health(True, __version__),
     **inbox_examples.EXAMPLES,
+    **agent_shapes.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
     "/t/{name}/api/search": {"question": _QUESTION, "limit": 3},
     "/t/{name}/api/sources/texts": {"title": "Summer hours", "text": "In August we open at nine."},
     **inbox_examples.SENT,
+    **agent_shapes.SENT,
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),

@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from ruma.server.api import agent, chat, conversation, conversations, documents, profile, sources
+from ruma.server.api import agent, chat, conversation, conversations, documents, openai, pairs, profile, sources
 from ruma.server.repeating import KeepsResponses, repeat_response
 
 
@@ -14,6 +14,8 @@ def tenant_api() -> Router:
         middleware=[KeepsResponses()],
         route_handlers=[
             agent.show_agent,
+            agent.show_agent_settings,
+            agent.edit_agent,
             chat.chat,
             chat.search_passages,
             conversation.show_own_conversation,
@@ -34,6 +36,11 @@ def tenant_api() -> Router:
             documents.remove_document,
             profile.show_profile,
             profile.edit_profile,
+            pairs.show_pairs,
+            pairs.show_pair,
+            pairs.add_pair,
+            pairs.change_pair,
+            pairs.remove_one_pair,
             sources.show_sources,
             sources.remove_one_source,
             sources.add_text,
@@ -45,3 +52,8 @@ def tenant_api() -> Router:
             sources.remove_upload,
         ],
     )
+
+
+def openai_api() -> Router:
+    """Return the routes under `/t/NAME/v1`, for programs that speak OpenAI's API."""
+    return Router("/t/{name:str}/v1", route_handlers=[openai.show_models, openai.complete, openai.embed])
