@@ -15,8 +15,10 @@ from ruma.config import load_settings
 from ruma.server.languages import read_words
 from ruma.tenant.agents import change_agent
 from ruma.tenant.home import Home
+from ruma.tenant.inbox import list_conversations, read_feedback, reply
 from tests.browser.test_chat_page import CHROMIUM, ELSEWHERE, FLAGS, PRICE, WRITTEN
-from tests.serving import QUESTION, Running, make_tenant
+from tests.payloads import MARKUP
+from tests.serving import QUESTION, Running, make_tenant, store
 
 STRICT = "default-src 'none'; script-src {ruma}; frame-src {ruma}; require-trusted-types-for 'script'"
 LANGUAGES = sorted(read_words())
@@ -98,6 +100,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), "key_source": "machine"}, {}))
     make_tenant(home)
     make_tenant(home, "writing", mode="write")
+    home.create("hostile")
+    with home.open("hostile") as tenant:
+        for number, payload in enumerate(MARKUP):
+            sections = [(f"Heading {payload}", 1, [f"Zebra{number} says {payload}."])]
+            store(tenant, f"{number}{payload}", f"Title {payload}", sections)
+        hostile = " ".join(MARKUP)
+        change_agent(tenant, name=hostile, greeting=hostile, questions=MARKUP[:10], decline=hostile, mode="quote")
     return home
 
 
@@ -106,7 +115,7 @@ def website(home: Home) -> Iterator[Website]:
     """Return a running website; two of its three names are allowed."""
     with Website(("", 0), Answering) as website, Running(home.settings.home, WRITTEN, "0.02") as server:
         website.ruma = f"http://127.0.0.1:{server.port}"
-        for name in ("acme", "writing"):
+        for name in ("acme", "writing", "hostile"):
             with home.open(name) as tenant:
                 change_agent(tenant, websites=(website.host(), website.host("127.0.0.1")), is_published=False)
         threading.Thread(target=website.serve_forever, daemon=True).start()
@@ -439,6 +448,96 @@ def test_starting_over_leaves_the_old_conversation(visit: Visit) -> None:
     assert frame.evaluate("Object.values(localStorage)[0]") != first
     page.reload()
     expect(open_chat(page).locator(".visitor")).to_have_count(1)
+
+
+def newest(home: Home) -> int:
+    """Return the number of the newest conversation."""
+    with home.open("acme") as tenant:
+        return list_conversations(tenant).conversations[0].id
+
+
+def test_a_person_can_be_asked_and_their_reply_appears(visit: Visit, home: Home) -> None:
+    """The message reaches the inbox with its website; the reply comes into the open chat, and is there after a reload."""
+    page = visit(host="127.0.0.1")
+    frame = open_chat(page)
+    ask(frame, ELSEWHERE)
+
+    frame.get_by_role("button", name="Talk to a person").click()
+    dialog = frame.get_by_role("dialog")
+    dialog.get_by_label("Your name").fill("Ada")
+    dialog.get_by_label("Your e-mail address").fill("ada@example.com")
+    dialog.get_by_label("Your message").fill("Could you ring me?")
+    dialog.get_by_role("button", name="Send").click()
+    expect(frame.locator(".visitor .words").last).to_have_text("Could you ring me?")
+    expect(frame.locator(".notice-line")).to_contain_text("has reached our team")
+    expect(dialog).to_be_hidden()
+    number = newest(home)
+    with home.open("acme") as tenant:
+        info = list_conversations(tenant).conversations[0]
+        assert (info.visitor_name, info.visitor_email) == ("Ada", "ada@example.com")
+        assert info.website == page.url.partition("/?")[0]
+        reply(tenant, number, author="Bert of the bakery", text="<b>Gladly.</b>")
+
+    person = frame.locator(".message.person")
+    expect(person.locator(".words")).to_have_text("<b>Gladly.</b>", timeout=15_000)
+    expect(person.locator(".author")).to_have_text("Bert of the bakery")
+    expect(frame.locator("#status")).to_contain_text("Bert of the bakery replied: <b>Gladly.</b>")
+    page.reload()
+    expect(open_chat(page).locator(".message.person .words")).to_have_text("<b>Gladly.</b>")
+
+
+def test_a_person_can_be_asked_first(visit: Visit, home: Home) -> None:
+    """Without a question before, a conversation begins with the message, and goes on with the next question."""
+    page = visit(host="127.0.0.1")
+    frame = open_chat(page)
+    frame.get_by_label("More").click()
+    frame.locator("#menu").get_by_role("button", name="Talk to a person").click()
+    frame.get_by_label("Your message").fill("Hello?")
+    frame.get_by_role("dialog").get_by_role("button", name="Send").click()
+    expect(frame.locator(".visitor .words")).to_have_text("Hello?")
+    number = newest(home)
+
+    ask(frame)
+
+    assert newest(home) == number
+
+
+def test_an_answer_can_be_judged(visit: Visit, home: Home) -> None:
+    """A thumb is kept at once, and a thumb down may say what was missing."""
+    frame = open_chat(visit())
+    ask(frame)
+
+    frame.get_by_role("button", name="Not helpful").click()
+    expect(frame.get_by_role("button", name="Not helpful")).to_have_attribute("aria-pressed", "true")
+    frame.get_by_label("What was missing?").fill("The price of two.")
+    frame.locator(".comment").get_by_role("button", name="Send").click()
+
+    expect(frame.locator(".comment")).to_be_hidden()
+    expect(frame.locator("#status")).to_have_text("Thank you for telling us.")
+    with home.open("acme") as tenant:
+        (given,) = read_feedback(tenant, newest(home)).values()
+    assert (given.is_helpful, given.comment) == (False, "The price of two.")
+
+
+def test_h59_hostile_words_load_nothing_and_lead_nowhere(visit: Visit, website: Website) -> None:
+    """Words of documents, of the agent and of visitors are read as words; every link leads to our own documents."""
+    page = visit("kind=none")
+    asked: set[str] = set()
+    page.context.on("request", lambda request: asked.add("{0.scheme}://{0.netloc}".format(urlsplit(request.url))))
+    page.goto(page.url.replace("kind=none", "tenant=hostile"))
+    frame = open_chat(page)
+    for number, payload in enumerate(MARKUP):
+        ask(frame, f"What does Zebra{number} say? {payload}")
+    quotes = " ".join(frame.locator(".quote").all_text_contents())
+    links = frame.locator("a[href]").evaluate_all("(links) => links.map((link) => [link.href, link.rel])")
+
+    for number, payload in enumerate(MARKUP):
+        assert f"Zebra{number} says {payload}." in quotes
+    assert links
+    for link, relation in links:
+        assert link.startswith(f"{website.ruma}/t/hostile/documents/")
+        assert relation == "noopener noreferrer"
+    assert asked == {website.ruma, website.host()}
 
 
 def violations(place: Page | Frame) -> list[Any]:
