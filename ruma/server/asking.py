@@ -15,8 +15,8 @@ from ruma.server.failures import Failure, describe_failure
 from ruma.server.resources import Resources
 from ruma.server.seats import TenantSeats, Turns
 from ruma.server.shapes import Done, Evidence, Mode, Question, Token, Waiting, place_of
-from ruma.tenant.agents import read_agent
-from ruma.tenant.conversations import OpenConversation, begin_conversation, resume_conversation
+from ruma.tenant.agents import Agent, read_agent
+from ruma.tenant.conversations import Channel, OpenConversation, begin_conversation, resume_conversation
 from ruma.tenant.tenant import Tenant
 
 
@@ -62,7 +62,7 @@ def begin_answer(
     if asked.conversation:
         conversation = resume_conversation(tenant, asked.conversation)
     else:
-        conversation = begin_conversation(asked.channel, website=asked.website[:200], language=asked.language[:20])
+        conversation = open_conversation(agent, principal, asked.channel, asked.website, asked.language)
     with resources.answering():
         begun = answer(
             asked.question,
@@ -74,6 +74,17 @@ def begin_answer(
             mode=mode,
         )
     return Begun(begun, conversation, tenant, principal.watch(tenant))
+
+
+def open_conversation(
+    agent: Agent, principal: Principal, channel: Channel, website: str, language: str
+) -> OpenConversation:
+    """Return a new conversation. What a visitor's browser says of itself is noted only where it can be true."""
+    return begin_conversation(
+        "api" if channel == "trial" and principal.kind != "member" else channel,
+        website=website if website in agent.websites else "",
+        language=language[:20],
+    )
 
 
 async def begin_in_turn(

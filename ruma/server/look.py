@@ -6,7 +6,9 @@ the colour of words it is darkened or lightened until its contrast is 4.5 to 1.
 
 import colorsys
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ruma.errors import InputError
 
@@ -66,7 +68,8 @@ LIGHT = Surface(read_colour("#fbfaf8"), WHITE, read_colour("#f1efea"), BLACK, 0.
 DARK = Surface(read_colour("#171716"), read_colour("#21211f"), read_colour("#272725"), WHITE, 0.8, 2.2)
 
 
-def colours_on(surface: Surface, accent: Colour) -> dict[str, str]:
+@lru_cache(maxsize=1000)
+def colours_on(surface: Surface, accent: Colour) -> Mapping[str, str]:
     """Return the custom properties of ruma.css that come from the accent, for one kind of page."""
     tint = mix(accent, surface.page, surface.tint_share)
     behind = (surface.page, surface.raised, surface.sunken, tint)

@@ -457,7 +457,7 @@ def newest(home: Home) -> int:
 
 
 def test_a_person_can_be_asked_and_their_reply_appears(visit: Visit, home: Home) -> None:
-    """The message reaches the inbox with its website; the reply comes into the open chat, and is there after a reload."""
+    """The message reaches the inbox with its website; the reply comes into the open chat, and stays after a reload."""
     page = visit(host="127.0.0.1")
     frame = open_chat(page)
     ask(frame, ELSEWHERE)

@@ -14,15 +14,16 @@ from ruma.errors import NotFoundError
 from ruma.server.access import VISITOR, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.asking import open_conversation
 from ruma.server.guarding import require_json
 from ruma.server.inbox_shapes import FeedbackGiven, PersonAsked, PersonWanted
 from ruma.server.limits import Limits
 from ruma.server.resources import Resources
 from ruma.server.shapes import ConversationText, conversation_of
+from ruma.tenant.agents import read_agent
 from ruma.tenant.attempts import note_wrong_secret
 from ruma.tenant.conversations import (
     OpenConversation,
-    begin_conversation,
     delete_conversation,
     read_conversation,
     resume_conversation,
@@ -94,7 +95,7 @@ def ask_person(
     conversation = (
         _resume(tenant, principal, secret)
         if secret
-        else begin_conversation(data.channel, website=data.website[:200], language=data.language[:20])
+        else open_conversation(read_agent(tenant), principal, data.channel, data.website, data.language)
     )
     public: PublicAddress = request.app.state.public
     number = hand_over(

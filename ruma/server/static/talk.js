@@ -167,6 +167,8 @@ async function receive(question, message, signal) {
         fillAnswer(message, answer);
         message.querySelector(".doing").textContent = words("writing");
         follow();
+      } else if (name === "waiting") {
+        message.querySelector(".doing").textContent = words("waiting", data);
       } else if (name === "token") {
         answer.text += data.text;
         if (answer.mode !== "quote" || answer.is_declined) frame ||= requestAnimationFrame(refresh);
