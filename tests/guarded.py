@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from ruma.server.addresses import PublicAddress
 from ruma.server.deadlines import Deadlines, GuardedServer, configure
 from ruma.server.gate import Gate
 from ruma.server.listener import open_socket, prepare_log
@@ -108,8 +110,8 @@ async def _respond(send: Any, body: bytes) -> None:
 class Guarded:
     """The server in a process of its own, with limits as for `Gate` and deadlines as for `Deadlines`."""
 
-    def __init__(self, *, tls: tuple[Path, Path] | None = None, most: int = 500, **limits: float | None) -> None:
-        """Start it and wait for its port; *files* is how many it may hold open."""
+    def __init__(self, *, tls: tuple[Path, Path] | None = None, most: int = 500, **limits: float | str | None) -> None:
+        """Start it and wait for its port; *files* is how many it may hold open, *proxy* the one it trusts."""
         given = {"tls": [str(path) for path in tls or ()], "most": most, **SHORT, **limits}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server
         self.process = subprocess.Popen(
@@ -213,8 +215,9 @@ def main() -> None:
     """Serve on a free port of this machine until killed."""
     given = json.loads(sys.argv[1])
     tls, most, per_address = given.pop("tls"), given.pop("most"), given.pop("per_address", None)
-    files = given.pop("files", None)
-    gate = Gate(most=most, per_address=per_address)
+    files, proxy = given.pop("files", None), given.pop("proxy", None)
+    public = PublicAddress(trusted_proxies=(ip_network(proxy),) if proxy else ())
+    gate = Gate(most=most, per_address=per_address, public=public)
     listening = open_socket("127.0.0.1", 0)
     config = configure(
         Food(gate),

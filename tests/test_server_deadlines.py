@@ -213,6 +213,19 @@ def test_one_address_has_so_many_connections() -> None:
         assert b"hello" in server.get(source="127.0.0.2")
 
 
+def test_a_proxy_may_keep_its_connections() -> None:
+    """A trusted proxy's idle connection lives longer than a browser's: a request on it must not meet its end."""
+    with Guarded(proxy="127.0.0.9", per_address=2, proxy_idle=5.0) as server:
+        kept = [server.connect(request("/"), source="127.0.0.9") for _ in range(4)]
+        for connection in kept:
+            read_until(connection, b"hello")
+        time.sleep(1.5)
+
+        kept[3].sendall(request("/"))
+
+        assert b"hello" in read_until(kept[3], b"hello")
+
+
 def test_a_full_server_drops_who_says_nothing() -> None:
     """Where all places are taken, the connection that has been silent for longest makes room for a new one."""
     with Guarded(most=5, head=5.0) as full:

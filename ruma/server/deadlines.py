@@ -56,6 +56,9 @@ class Deadlines:
     idle: float = 5
     """Between an answer and the next request."""
 
+    proxy_idle: float = 180
+    """The same for a trusted proxy: one that sends a request just as this passes would answer with a failure."""
+
     stretch: float = 30
     """The time in which `stretch_bytes` of a body must arrive, or of a response be taken."""
 
@@ -107,6 +110,8 @@ class GuardedConnection(H11Protocol):
         """Let the connection in, or cut it."""
         self._socket = transport
         self._address = parse_address((transport.get_extra_info("peername") or ("",))[0])
+        if self._address and self._gate.public.is_trusted(self._address):
+            self.timeout_keep_alive = cast(int, self._deadlines.proxy_idle)
         self._entry = self._gate.enter(self._address)
         if self._entry is Entry.CUT:
             transport.abort()
@@ -255,7 +260,7 @@ class GuardedConnection(H11Protocol):
         """Wait for the next request, and for this response to be taken."""
         self._disarm("stream")
         self._disarm("body")
-        self._await_request(GOODBYE if self._is_stopping else self._deadlines.idle + self._deadlines.head)
+        self._await_request(GOODBYE if self._is_stopping else self.timeout_keep_alive + self._deadlines.head)
         if self._unsent():
             self._watch_writing()
         super().on_response_complete()
