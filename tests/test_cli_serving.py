@@ -69,3 +69,14 @@ def test_a_port_that_is_no_number_is_a_usage_error() -> None:
     """The command line is checked before anything is opened."""
     assert run("serve", "--port", "many").exit_code == 2
     assert run("serve", "--port", "70000").exit_code == 1
+
+
+def test_links_begin_with_the_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What commands print for people to open or to copy begins with the address that people type."""
+    monkeypatch.setenv("RUMA_PUBLIC_URL", "https://ask.example.com")
+    run("tenant", "create", "acme")
+
+    link, line = run("members", "link"), run("widget", "line")
+
+    assert "https://ask.example.com/t/acme/setup/" in link.stdout
+    assert "https://ask.example.com/t/acme/widget.js" in line.stdout

@@ -70,9 +70,10 @@ def check(
 
 
 def _tenant_address(settings: "Settings", address: str | None, tenant: str) -> str:
+    from ruma.server.addresses import public_address
     from ruma.server.host_page import origin_of
 
-    origin = origin_of(address or f"http://{settings.host}:{settings.port}")
+    origin = origin_of(address) if address else public_address(settings, settings.port).origin
     if not origin:
         raise InputError(f"{address} is no address of a server.", hint="Write it as https://agent.example.com.")
     return f"{origin}/t/{tenant}"
