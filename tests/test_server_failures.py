@@ -1,4 +1,5 @@
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,10 @@ def test_a_circle_of_causes_ends() -> None:
 
 def test_every_route_fails_in_one_shape(client: TestClient[Litestar]) -> None:
     """Walk all routes by all methods: every answer has the security headers, every failure the one shape."""
-    values = {"name": "nobody", "document_id": "7"}
+    values = {"name": "nobody"}
     walked = 0
     for route in client.app.routes:
-        path = route.path_format.format(**values)
+        path = re.sub(r"{(\w+)}", lambda found: values.get(found[1], "7"), route.path_format)
         for method in METHODS:
             response = client.request(method, path, headers={"accept": "application/json"}, follow_redirects=False)
             walked += 1

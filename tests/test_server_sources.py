@@ -286,6 +286,18 @@ def test_the_list_alone_is_what_the_page_asks_for(client: Client, editor: Header
     assert ("Opening hours" in part, "Delivery" in part) == (True, False)
 
 
+def test_an_ended_session_leads_the_whole_page_to_the_sign_in(client: Client) -> None:
+    """The list that asks for itself again brings the sign-in page in place of the page, and not inside it."""
+    asked = {"hx-request": "true", "hx-current-url": f"{HERE}/t/acme/sources?search=x"}
+
+    response = client.get("/t/acme/sources/list?search=x", headers=asked)
+
+    assert (response.status_code, response.text) == (200, "")
+    assert response.headers["hx-redirect"] == "/t/acme/sign-in?next=/t/acme/sources"
+    elsewhere = client.get("/t/acme/sources/list", headers=asked | {"hx-current-url": "http://[evil/t/acme/x"})
+    assert elsewhere.headers["hx-redirect"] == "/t/acme/sign-in?next=/t/acme/sources/list"
+
+
 def test_a_pasted_text_on_the_page(client: Client, editor: Headers, tenant: Tenant) -> None:
     """It leads back to the page; without a title the form comes back with what was typed and what is missing."""
     sent = client.post("/t/acme/sources/text", content="title=Summer&text=Closed+in+August", headers=editor | FORM)

@@ -7,9 +7,10 @@ import logging
 import math
 import re
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from litestar import Request, Response
 from litestar.enums import MediaType
@@ -98,6 +99,9 @@ def respond_to_failure(request: Request[Any, Any, Any], exc: Exception) -> Respo
     if isinstance(exc, errors.TooManyError):
         headers["retry-after"] = str(max(1, math.ceil(exc.retry_seconds)))
     if isinstance(exc, errors.SignInError) and (page := sign_in_page(request)):
+        if "hx-request" in request.headers:
+            # Followed by the script of the open page, a redirect would put the one page inside the other.
+            return Response(b"", status_code=200, headers={"hx-redirect": page})
         return Redirect(page, status_code=303)
     if wants_page(request):
         page = render("error.html", status=status, message=problem.message, hint=problem.hint)
@@ -111,8 +115,16 @@ def sign_in_page(request: Request[Any, Any, Any]) -> str:
     if not wants_page(request) or parts[:2] != ["", "t"] or len(parts) < 3:
         return ""
     # A change is not sent a second time: who signs in lands on the page that it was made on.
-    back = f"?next={quote(request.url.path)}" if request.method == "GET" else ""
+    back = f"?next={quote(_open_page(request, parts[2]))}" if request.method == "GET" else ""
     return f"/t/{parts[2]}/sign-in{back}"
+
+
+def _open_page(request: Request[Any, Any, Any], tenant: str) -> str:
+    """Return the path of the page that is open: what its script asks for may be a part of it only."""
+    shown = ""
+    with suppress(ValueError):
+        shown = urlsplit(request.headers.get("hx-current-url", "")).path
+    return shown if shown.startswith(f"/t/{tenant}/") else request.url.path
 
 
 def describe_bug(exc: BaseException) -> str:
