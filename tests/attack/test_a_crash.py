@@ -21,10 +21,11 @@ from ruma.tenant.documents import list_documents, read_document, store_document
 from ruma.tenant.home import Home
 from ruma.tenant.sources import add_source
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import list_uploads
 from tests.harness.disk import on_small_disk
 from tests.harness.needs import needs
 from tests.harness.oracle import check_modes, check_tenant
-from tests.harness.process import RUMA, STORE, environ_of, ruma
+from tests.harness.process import RUMA, STORE, UPLOAD, environ_of, ruma
 from tests.harness.residue import clear_pages
 from tests.harness.storing import states_after
 from tests.harness.strace import Run, every_point
@@ -88,6 +89,36 @@ def test_a02_killed_at_any_write_of_documents(home: Path, tmp_path: Path, call: 
     )
     assert store(home, *STEPS).returncode == 0
     assert check_tenant(home, "acme") == states_after(STEPS, states_after(["old", "a"])[-1])[-1]
+
+
+@needs("strace")
+@pytest.mark.parametrize(
+    ("call", "every"), [*some("fsync", 12), *some("rename", 3), *some("unlink", 3), *some("pwrite64", 80)]
+)
+def test_a02_killed_at_any_write_of_uploads(home: Path, tmp_path: Path, call: str, every: int) -> None:
+    """What was acknowledged as kept waits whole or is a document; what was discarded is gone; nothing lies about."""
+    steps = ["x", "y", "+", "z", "-", "+"]
+    states: list[set[str]] = [set(), {"x"}, {"x", "y"}, {"y"}, {"y", "z"}, {"z"}, set()]
+    read: list[set[str]] = [set(), set(), set(), {"x"}, {"x"}, {"x"}, {"x", "z"}]
+
+    def check(point: int, run: Run) -> None:
+        done = len(run.stdout.split())
+        documents = set(check_tenant(home, "acme")) - {"old", "a"}
+        with Home(Settings(home=home)).open("acme") as tenant:
+            waiting = {one.name for one in list_uploads(tenant)}
+        assert waiting in states[done : done + 2]
+        # One that was being read may be a document already, and wait to be read once more, which changes nothing.
+        assert documents in read[done : done + 2]
+
+    every_point(
+        [*UPLOAD, "acme", *steps],
+        call,
+        every=every,
+        env=environ_of(home),
+        trace=tmp_path / "trace",
+        fresh=lambda: put_back(home),
+        check=check,
+    )
 
 
 @needs("strace")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ruma.config import Settings
 from ruma.tenant.documents import list_documents, read_document, read_original_of
 from ruma.tenant.home import Home
+from ruma.tenant.uploads import list_uploads, read_upload
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -30,6 +31,7 @@ def check_tenant(home: Path, name: str) -> dict[str, str]:
         files = {file.name for file in tenant.files_folder.iterdir() if file.suffix != ".part"}
         assert files == set(originals)
         assert sorted(found.values()) == sorted(originals.values())
+        _check_uploads(tenant)
     check_modes(home)
     return found
 
@@ -54,6 +56,14 @@ def _check_database(db: "Database") -> None:
     assert rows("select id from chunk_fts_docsize order by id") == chunks
     assert rows("select chunk_id from vector order by chunk_id") == chunks
     assert rows("select chunk_id from sentence_vector order by chunk_id") == chunks
+
+
+def _check_uploads(tenant: "Tenant") -> None:
+    kept = list_uploads(tenant)
+    files = os.listdir(tenant.uploads_folder) if tenant.uploads_folder.exists() else []
+    assert sorted(files) == sorted(one.sealed_id for one in kept)
+    for one in kept:
+        assert sum(len(block) for block in read_upload(tenant, one)) == one.size_bytes
 
 
 def _check_document(tenant: "Tenant", document_id: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RUMA = [sys.executable, "-m", "tests.harness.command"]
 STORE = [sys.executable, "-m", "tests.harness.storing"]
+UPLOAD = [sys.executable, "-m", "tests.harness.uploading"]
 
 
 def environ_of(home: Path, **more: str) -> dict[str, str]:
