@@ -10,6 +10,7 @@ from ruma.tenant.health import examine
 from ruma.tenant.home import Home
 from ruma.tenant.sources import add_source
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import receive_upload
 from tests.making import EMBEDDER, make_document
 
 PAGE = 4096
@@ -45,6 +46,21 @@ def test_a_whole_tenant_has_no_problems(tenant: Tenant, settings: Settings) -> N
 
     assert health.documents == len(ids)
     assert (health.problems, health.damaged) == ((), ())
+
+
+def test_a_damaged_upload_is_named(tenant: Tenant) -> None:
+    """Of the uploads that wait, the one whose bytes were altered is named and the others are not."""
+    kept = [
+        receive_upload(tenant, name, [b"Bread."], kind="upload", added_by="", most_bytes=100)
+        for name in ("a.md", "b.md", "c.md")
+    ]
+    flip(tenant.uploads_folder / kept[1].sealed_id, -1)
+    (tenant.uploads_folder / kept[2].sealed_id).unlink()
+
+    assert examine(tenant).problems == (
+        "The upload c.md is damaged: discard it, and add it again.",
+        "The upload b.md is damaged: discard it, and add it again.",
+    )
 
 
 def test_a_damaged_page_names_its_documents_and_spares_the_others(tenant: Tenant, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from ruma.tenant.database import pragma
 from ruma.tenant.documents import read_document
 from ruma.tenant.originals import read_original
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import Upload, find_upload, list_uploads, read_upload
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def examine(tenant: Tenant) -> Health:
         if reasons and _is_still_there(tenant, document_id, original_id):
             damaged.append(name)
             problems.append(f"The document {name} is damaged: {', '.join(reasons)}.")
-    problems += _check_files(tenant)
+    problems += [*_check_files(tenant), *_check_uploads(tenant)]
     return Health(len(documents), tuple(problems), tuple(damaged))
 
 
@@ -131,3 +132,27 @@ def _check_files(tenant: Tenant) -> list[str]:
         return ["The originals cannot be compared with the documents."]
     strange = names - known
     return [f"{len(strange)} files in {tenant.files_folder} belong to no document."] if strange else []
+
+
+def _check_uploads(tenant: Tenant) -> list[str]:
+    """Read every upload that is no document yet."""
+    try:
+        waiting = list_uploads(tenant, limit=1_000_000)
+    except DamagedError:
+        return ["The list of uploads cannot be read."]
+    return [
+        f"The upload {one.name} is damaged: discard it, and add it again."
+        for one in waiting
+        if not _is_readable(tenant, one)
+    ]
+
+
+def _is_readable(tenant: Tenant, upload: Upload) -> bool:
+    try:
+        return sum(len(block) for block in read_upload(tenant, upload)) == upload.size_bytes
+    except DamagedError:
+        pass
+    try:
+        return find_upload(tenant, upload.id).state == "done"  # it was read meanwhile
+    except (DamagedError, NotFoundError):
+        return True  # it was discarded meanwhile, or is told of with the database
