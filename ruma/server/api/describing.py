@@ -10,7 +10,7 @@ from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
 from ruma.server import agent_shapes
-from ruma.server.api import inbox_examples
+from ruma.server.api import inbox_examples, member_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
     AgentInfo,
@@ -64,6 +64,7 @@ _EXAMPLES: dict[type, Any] = {
     Health: Health(True, __version__),
     **inbox_examples.EXAMPLES,
     **agent_shapes.EXAMPLES,
+    **member_examples.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
@@ -71,6 +72,7 @@ _SENT = {
     "/t/{name}/api/sources/texts": {"title": "Summer hours", "text": "In August we open at nine."},
     **inbox_examples.SENT,
     **agent_shapes.SENT,
+    **member_examples.SENT,
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),

@@ -2,7 +2,19 @@
 
 from litestar import Router
 
-from ruma.server.api import agent, chat, conversation, conversations, documents, openai, pairs, profile, sources
+from ruma.server.api import (
+    agent,
+    api_keys,
+    chat,
+    conversation,
+    conversations,
+    documents,
+    members,
+    openai,
+    pairs,
+    profile,
+    sources,
+)
 from ruma.server.repeating import KeepsResponses, repeat_response
 
 
@@ -34,6 +46,15 @@ def tenant_api() -> Router:
             documents.show_document,
             documents.download_original,
             documents.remove_document,
+            members.show_members,
+            members.edit_member,
+            members.drop_member,
+            members.make_member_reset,
+            members.add_invitation,
+            members.drop_invitation,
+            api_keys.show_keys,
+            api_keys.add_key,
+            api_keys.drop_key,
             profile.show_profile,
             profile.edit_profile,
             pairs.show_pairs,

@@ -1,0 +1,116 @@
+"""Members and invitations, for owners and keys that manage."""
+
+from typing import Any
+
+from litestar import Request, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from ruma.business.notices import invitation_notice
+from ruma.server.access import MANAGE, Principal
+from ruma.server.addresses import PublicAddress
+from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.guarding import require_json
+from ruma.server.member_shapes import (
+    MemberChange,
+    MemberInfo,
+    MemberList,
+    NewInvitation,
+    OneTimeLink,
+    invitation_of,
+    member_of,
+)
+from ruma.server.resources import Resources
+from ruma.server.shapes import Number
+from ruma.tenant.joining import invite, make_reset_link
+from ruma.tenant.links import list_invitations, withdraw_invitation
+from ruma.tenant.members import change_member, find_member, list_members, remove_member
+from ruma.tenant.profile import read_profile
+from ruma.tenant.tenant import Tenant
+
+
+@get("/members", policy=MANAGE, sync_to_thread=True, responses=answers_with(MemberList, 400, 401, 403, 404))
+def show_members(tenant: NamedDependency[Tenant]) -> MemberList:
+    """List the members and the open invitations."""
+    return MemberList(
+        [member_of(one) for one in list_members(tenant)], [invitation_of(one) for one in list_invitations(tenant)]
+    )
+
+
+@patch(
+    "/members/{member_id:int}",
+    policy=MANAGE,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=answers_with(MemberInfo, 400, 401, 403, 404, 409),
+)
+def edit_member(data: JSONBody[MemberChange], tenant: NamedDependency[Tenant], member_id: Number) -> MemberInfo:
+    """Change a member's name, role or access."""
+    return member_of(change_member(tenant, member_id, name=data.name, role=data.role, is_disabled=data.is_disabled))
+
+
+@delete("/members/{member_id:int}", policy=MANAGE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404, 409))
+def drop_member(tenant: NamedDependency[Tenant], member_id: Number) -> None:
+    """Remove a member for good."""
+    remove_member(tenant, member_id)
+
+
+@post(
+    "/members/{member_id:int}/reset",
+    policy=MANAGE,
+    repeats=False,
+    status_code=200,
+    sync_to_thread=True,
+    responses=answers_with(OneTimeLink, 400, 401, 403, 404, 409),
+)
+def make_member_reset(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], member_id: Number
+) -> OneTimeLink:
+    """Make a link with which a member sets a new password."""
+    public: PublicAddress = request.app.state.public
+    secret = make_reset_link(tenant, find_member(tenant, member_id).email)
+    return OneTimeLink(public.link(tenant.name, "reset", secret), is_mailed=False)
+
+
+@post(
+    "/members/invitations",
+    policy=MANAGE,
+    repeats=False,
+    status_code=200,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=answers_with(OneTimeLink, 400, 401, 403, 404, 409),
+)
+def add_invitation(
+    request: Request[Any, Any, Any],
+    data: JSONBody[NewInvitation],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+) -> OneTimeLink:
+    """Invite a person; an older invitation of the same address is void."""
+    public: PublicAddress = request.app.state.public
+    secret = invite(tenant, email=data.email, role=data.role)
+    notice = invitation_notice(
+        read_profile(tenant),
+        origin=public.origin,
+        tenant=tenant.name,
+        to=data.email,
+        inviter=principal.name,
+        secret=secret,
+    )
+    is_mailed = resources.outbox.post(notice)
+    return OneTimeLink(public.link(tenant.name, "invitation", secret), is_mailed)
+
+
+@post(
+    "/members/invitations/withdraw",
+    policy=MANAGE,
+    status_code=204,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=fails_with(400, 401, 403, 404),
+)
+def drop_invitation(data: JSONBody[NewInvitation], tenant: NamedDependency[Tenant]) -> None:
+    """Void the open invitation of an address."""
+    withdraw_invitation(tenant, data.email)

@@ -1,0 +1,104 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from ruma.config import Settings
+from ruma.server.app import create_app
+from ruma.tenant.home import Home
+from ruma.tenant.joining import accept_invitation, reset_password
+from ruma.tenant.tenant import Tenant
+from tests.serving import EMBEDDER, PASSWORD, make_tenant, sign_in, with_key
+
+HERE, API = "http://127.0.0.1:8420", "/t/acme/api"
+Client = TestClient[Litestar]
+
+
+@pytest.fixture
+def tenant(settings: Settings) -> Iterator[Tenant]:
+    """Return an open tenant."""
+    home = Home(settings)
+    make_tenant(home)
+    with home.open("acme") as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def client(tenant: Tenant, settings: Settings) -> Iterator[Client]:
+    """Return a client with a key that may manage."""
+    app = create_app(Home(settings), lambda: EMBEDDER, lambda _: None)
+    with TestClient(app, base_url=HERE) as client:
+        client.headers.update(with_key(tenant, "manage"))
+        yield client
+
+
+def invite(client: Client, email: str = "bob@example.com") -> str:
+    """Invite an editor and return the link's secret."""
+    answer = client.post(f"{API}/members/invitations", json={"email": email, "role": "editor"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["is_mailed"] is False
+    return str(answer.json()["link"].rpartition("/")[2])
+
+
+def test_members_are_invited_changed_and_removed(client: Client, tenant: Tenant) -> None:
+    """All that the page does, by a program; the last owner stays."""
+    sign_in(tenant)
+    member = accept_invitation(tenant, invite(client), name="Bob", password=PASSWORD)
+    invite(client, "eve@example.com")
+    url = f"{API}/members/{member.id}"
+
+    listed = client.get(f"{API}/members").json()
+    changed = client.patch(url, json={"role": "viewer", "is_disabled": False}).json()
+    link = client.post(f"{url}/reset").json()["link"]
+    reset_password(tenant, link.rpartition("/")[2], "lantern gravel opera 51")
+    gone = client.delete(url)
+    owner = next(one for one in listed["members"] if one["role"] == "owner")
+    last = client.delete(f"{API}/members/{owner['id']}")
+    left = client.post(f"{API}/members/invitations/withdraw", json={"email": "eve@example.com", "role": "editor"})
+
+    assert [one["name"] for one in listed["members"]] == ["The owner", "Bob"]
+    assert [one["email"] for one in listed["invitations"]] == ["eve@example.com"]
+    assert not any("password" in key or "totp" in key for one in listed["members"] for key in one)
+    assert (changed["role"], gone.status_code, last.status_code, left.status_code) == ("viewer", 204, 409, 204)
+    assert last.json()["error"]["code"] == "conflict"
+    after = client.get(f"{API}/members").json()
+    assert (len(after["members"]), after["invitations"]) == (1, [])
+
+
+def test_keys_are_made_used_and_revoked(client: Client) -> None:
+    """A key is given once and works until it is revoked, from the next request on."""
+    made = client.post(f"{API}/keys", json={"name": "reader", "scopes": ["read"]}).json()
+    headers = {"Authorization": f"Bearer {made['key']}"}
+
+    works = client.get(f"{API}/documents", headers=headers).status_code
+    narrow = client.get(f"{API}/keys", headers=headers).status_code
+    listed = client.get(f"{API}/keys")
+    client.delete(f"{API}/keys/{made['info']['id']}")
+
+    assert (works, narrow) == (200, 403)
+    assert made["key"] not in listed.text
+    assert {one["name"] for one in listed.json()["keys"]} == {"reader", "test"}
+    assert client.get(f"{API}/documents", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("POST", "/keys", {"name": "x", "scopes": ["all"]}),
+        ("POST", "/keys", {"name": "x", "scopes": []}),
+        ("POST", "/members/invitations", {"email": "no address", "role": "viewer"}),
+        ("POST", "/members/invitations", {"email": "a@b.example", "role": "admin"}),
+        ("PATCH", "/members/1", {"name": ""}),
+        ("PATCH", "/members/1", {"role": 5}),
+    ],
+)
+def test_what_cannot_be_is_refused(client: Client, tenant: Tenant, method: str, path: str, sent: Any) -> None:
+    """With the one shape of failures."""
+    sign_in(tenant)
+
+    answer = client.request(method, f"{API}{path}", json=sent)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "bad_request"
