@@ -243,10 +243,13 @@ def test_the_command_ends_well_when_all_is_well(tenant: str, tmp_path: Path) -> 
     assert "The widget's script is on the page." in result.stdout
 
 
-def test_the_line_is_made_for_the_address_that_is_given(tenant: str) -> None:
-    """The line names where visitors reach the server; what is no address is refused."""
+def test_the_line_is_made_for_the_address_that_is_given(tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line names where visitors reach the server, by flag or by setting; what is no address is refused."""
     assert run("widget", "line", "--address", "https://agent.example.com/").stdout.strip() == LINE
     assert run("widget", "line").stdout.strip() == script_line("http://127.0.0.1:8420/t/acme")
+    with monkeypatch.context() as environ:
+        environ.setenv("RUMA_PUBLIC_URL", "https://agent.example.com")
+        assert run("widget", "line").stdout.strip() == LINE
     refused = run("widget", "line", "--address", "agent.example.com")
     assert refused.exit_code == 1
     assert "https://agent.example.com" in refused.stderr

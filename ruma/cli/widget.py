@@ -23,7 +23,7 @@ AddressOption = Annotated[
     typer.Option(
         metavar="URL",
         help="Where visitors reach the server, such as https://agent.example.com.",
-        show_default="this machine",
+        show_default="the setting public_url, else this machine",
     ),
 ]
 

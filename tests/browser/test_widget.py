@@ -407,8 +407,16 @@ def test_an_isolated_website_can_show_it(visit: Visit) -> None:
 
 
 def test_the_line_can_ask_for_an_open_chat(visit: Visit) -> None:
-    """With `data-open` the chat stands open when the page is loaded."""
-    expect(chat_of(visit("kind=open")).locator(".greeting")).to_be_visible()
+    """With `data-open` the chat stands open when the page is loaded, takes no focus, and covers no phone."""
+    page = visit("kind=open")
+    frame = chat_of(page)
+    expect(frame.locator(".greeting")).to_be_visible()
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.activeElement === document.body")
+    ask(frame)
+    phone = visit("kind=open", viewport={"width": 390, "height": 700})
+    expect(phone.locator("ruma-widget button")).to_be_visible()
+    expect(phone.locator("ruma-widget .panel")).to_be_hidden()
 
 
 def test_a_conversation_outlives_a_reload_until_it_is_deleted(visit: Visit) -> None:

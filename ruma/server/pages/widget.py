@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
@@ -131,8 +131,9 @@ def _own_origin(request: Request[Any, Any, Any]) -> str:
     # On this machine alone the server has several names, and the page's visitor used one of them; a server that is
     # reached from outside has one, whatever a proxy says.
     public: PublicAddress = request.app.state.public
-    name = public.origin.partition("://")[2].rpartition(":")[0] or public.origin
-    return f"{request.scope['scheme']}://{request.headers['host'].lower()}" if is_loopback(name) else public.origin
+    if not is_loopback(urlsplit(public.origin).hostname or ""):
+        return public.origin
+    return f"{request.scope['scheme']}://{request.headers['host'].lower()}"
 
 
 def _frame_headers(websites: tuple[str, ...]) -> dict[str, str]:

@@ -23,10 +23,10 @@ function leave() {
 
 function hear(event) {
   if (event.source !== parent || !allowed.includes(event.origin)) return;
-  if (event.data === "ruma:open") {
+  if (event.data === "ruma:open" || event.data === "ruma:show") {
     holder = settings.website = event.origin;
     settings.isOpen = true;
-    focusField();
+    if (event.data === "ruma:open") focusField();
     lookForReplies();
   } else if (event.data === "ruma:hide") {
     settings.isOpen = false;

@@ -86,17 +86,19 @@
     panel.style.height = isCut ? `${seen.height}px` : "";
   };
   const tell = (word) => frame.contentWindow?.postMessage(word, origin);
-  const load = () => {
+  const load = (word) => {
     frame = make("iframe", {
       title: title[language],
       allow: "",
       sandbox: "allow-scripts allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox",
     });
-    frame.addEventListener("load", () => { if (!panel.hidden) tell("ruma:open"); });
+    frame.addEventListener("load", () => { if (!panel.hidden) tell(word); });
     frame.src = `${address}/widget?lang=${language}`;
     panel.append(frame);
   };
-  const show = (isOpen) => {
+  // A chat that opens by itself leaves the focus where it is.
+  const show = (isOpen, isAsked = true) => {
+    const word = isAsked ? "ruma:open" : "ruma:show";
     panel.hidden = !isOpen;
     button.setAttribute("aria-expanded", String(isOpen));
     for (const name of ["aria-label", "title"]) button.setAttribute(name, isOpen ? close : open);
@@ -106,9 +108,9 @@
       button.focus({ preventScroll: true });
       return;
     }
-    if (!frame) load();
-    else tell("ruma:open");
-    frame.focus({ preventScroll: true });
+    if (!frame) load(word);
+    else tell(word);
+    if (isAsked) frame.focus({ preventScroll: true });
   };
 
   button.addEventListener("click", () => show(panel.hidden));
@@ -122,7 +124,7 @@
   paint();
   const add = () => {
     document.body.append(widget);
-    if (script?.hasAttribute("data-open")) show(true);
+    if (script?.hasAttribute("data-open") && !isSmall.matches) show(true, false);
   };
   if (document.body) add();
   else document.addEventListener("DOMContentLoaded", add);
