@@ -7,7 +7,7 @@ from ruma.business.notices import handover_notices, reply_notice
 from ruma.errors import ForbiddenError
 from ruma.tenant.agents import read_agent
 from ruma.tenant.conversations import OpenConversation
-from ruma.tenant.inbox import ask_for_person, count_inbox, read_for_member, reply
+from ruma.tenant.inbox import ask_for_person, count_waiting, read_for_member, reply
 from ruma.tenant.members import list_members
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
@@ -45,7 +45,7 @@ def hand_over(
     if not read_agent(tenant).offers_person:
         raise ForbiddenError("This agent has no person to ask for.")
     number = ask_for_person(tenant, conversation, name=name, email=email, message=message)
-    if outbox.is_set_up and count_inbox(tenant).waiting <= MOST_WAITING:
+    if outbox.is_set_up and count_waiting(tenant) <= MOST_WAITING:
         owners = [member.email for member in list_members(tenant) if member.role == "owner" and not member.is_disabled]
         asked = read_for_member(tenant, conversation.id or 0)
         for mail in handover_notices(

@@ -21,7 +21,7 @@ from ruma.server.api.routes import openai_api, tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
-from ruma.server.pages import account, chat, people, signing_in, sources, widget
+from ruma.server.pages import account, chat, conversations, overview, people, settings, signing_in, sources, widget
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
 from ruma.server.seats import Turns
 from ruma.server.uploading import Intake
@@ -56,6 +56,9 @@ _PAGES = (
     *signing_in.DOORS,
     *account.ACCOUNT,
     *people.PEOPLE,
+    overview.show_overview,
+    *conversations.INBOX_PAGES,
+    *settings.SETTINGS,
 )
 
 

@@ -48,7 +48,7 @@ def change_profile(tenant: Tenant, **changes: Any) -> Profile:
         raise InputError(f"A profile has no {', '.join(sorted(unknown))}.")
     if not all(isinstance(value, str) for value in changes.values()):
         raise InputError("Everything in a profile is a text.")
-    profile = replace(profile, **{name: _clean(name, value) for name, value in changes.items()})
+    profile = replace(profile, **{name: clean_entry(name, value) for name, value in changes.items()})
     with tenant.writing() as db:
         db.table("profile").update(1, asdict(profile))
     return profile
@@ -78,7 +78,12 @@ def clean_line(value: str, what: str) -> str:
     return value
 
 
-def _clean(name: str, value: str) -> str:
+def clean_entry(name: str, value: str) -> str:
+    """Return an entry of a profile as it is kept.
+
+    Raises:
+        InputError: It cannot have that value.
+    """
     if name == "business_name":
         return clean_line(value, "name of the business")
     return _clean_website(value) if name == "website" else clean_email(value)

@@ -189,6 +189,8 @@ create index conversation_inbox on conversation (
     last_at desc, id desc, channel, is_closed, is_read, wants_person_since, answered_at,
     questions, declined, helpful, unhelpful
 );
+create index conversation_waiting on conversation (channel)
+    where wants_person_since is not null and answered_at is null and is_closed = 0;
 create index conversation_named on conversation (visitor_name, visitor_email)
     where visitor_name <> '' or visitor_email <> '';
 create table message (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ruma.tenant.inbox import WAITING
+from ruma.tenant.inbox import count_waiting
 from ruma.tenant.tenant import Tenant
 
 _LOOKED_AT = 1000
@@ -75,7 +75,6 @@ def count_usage(tenant: Tenant, days: int = 7) -> Usage:
                from conversation where last_at >= ? and channel <> 'trial'""",
             [dates[0]],
         ).fetchone()
-        waiting = db.execute(f"select count(*) from conversation where {WAITING} and channel <> 'trial'").fetchone()[0]
     found = {row[0]: Day(*row) for row in asked}
     shown = tuple(found.get(date, Day(date, 0, 0)) for date in dates)
     return Usage(
@@ -84,7 +83,7 @@ def count_usage(tenant: Tenant, days: int = 7) -> Usage:
         declined=sum(day.declined for day in shown),
         helpful=helpful,
         unhelpful=unhelpful,
-        waiting=waiting,
+        waiting=count_waiting(tenant),
         days=shown,
     )
 

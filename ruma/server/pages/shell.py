@@ -14,6 +14,7 @@ from ruma.server.failures import Problem
 from ruma.server.guarding import member_policy
 from ruma.server.rendering import render
 from ruma.tenant.agents import read_agent
+from ruma.tenant.inbox import count_waiting
 from ruma.tenant.tenant import Tenant
 
 FORM = "application/x-www-form-urlencoded"
@@ -24,6 +25,9 @@ NOTICES = {
     "added": "Added.",
     "removed": "Removed.",
     "sent": "Sent.",
+    "mailed": "Sent, and on its way by mail.",
+    "unread": "Marked as not read.",
+    "deleted": "Deleted.",
     "closed": "Closed.",
     "opened": "Opened again.",
     "signed-out": "You are signed out.",
@@ -69,7 +73,7 @@ def show_member_page(
         role=member.role if member else "",
         csrf=principal.csrf,
         current=current,
-        waiting={},
+        waiting={"conversations": count_waiting(tenant)},
         notice=NOTICES.get(request.query_params.get("done", "")),
         problem=problem,
         **values,
