@@ -257,6 +257,8 @@ class Said:
     id: int = 0
     author: str = ""
     """Who answered by hand; empty for the agent and the visitor."""
+    is_helpful: bool | None = None
+    """What the visitor thought of the answer; null where nothing was said."""
 
 
 @dataclass(frozen=True)
@@ -318,12 +320,16 @@ def passage_of(tenant: Tenant, found: FoundPassage) -> PassageFound:
     )
 
 
-def conversation_of(tenant: Tenant, conversation: Conversation) -> ConversationText:
-    """Return a stored conversation as the API gives it."""
-    return ConversationText(conversation.id, [said_of(tenant, message) for message in conversation.messages])
+def conversation_of(
+    tenant: Tenant, conversation: Conversation, thumbs: Mapping[int, bool] | None = None
+) -> ConversationText:
+    """Return a stored conversation as the API gives it, with what the visitor thought of its answers."""
+    thumbs = thumbs or {}
+    said = [said_of(tenant, message, thumbs.get(message.id)) for message in conversation.messages]
+    return ConversationText(conversation.id, said)
 
 
-def said_of(tenant: Tenant, message: Message) -> Said:
+def said_of(tenant: Tenant, message: Message, is_helpful: bool | None = None) -> Said:
     """Return a stored message as the API gives it."""
     roles: dict[str, Role] = {"visitor": "visitor", "agent": "agent", "person": "person"}
     return Said(
@@ -335,6 +341,7 @@ def said_of(tenant: Tenant, message: Message) -> Said:
         citations=[place_of(tenant, citation) for citation in message.citations],
         id=message.id,
         author=message.author,
+        is_helpful=is_helpful,
     )
 
 

@@ -511,8 +511,9 @@ def test_a_person_can_be_asked_first(visit: Visit, home: Home) -> None:
 
 
 def test_an_answer_can_be_judged(visit: Visit, home: Home) -> None:
-    """A thumb is kept at once, and a thumb down may say what was missing."""
-    frame = open_chat(visit())
+    """A thumb is kept at once, is there after a reload, and a thumb down may say what was missing."""
+    page = visit(host="127.0.0.1")
+    frame = open_chat(page)
     ask(frame)
 
     frame.get_by_role("button", name="Not helpful").click()
@@ -525,6 +526,10 @@ def test_an_answer_can_be_judged(visit: Visit, home: Home) -> None:
     with home.open("acme") as tenant:
         (given,) = read_feedback(tenant, newest(home)).values()
     assert (given.is_helpful, given.comment) == (False, "The price of two.")
+    page.reload()
+    frame = open_chat(page)
+    expect(frame.get_by_role("button", name="Not helpful")).to_have_attribute("aria-pressed", "true")
+    expect(frame.get_by_role("button", name="Helpful", exact=True)).to_have_attribute("aria-pressed", "false")
 
 
 def test_h59_hostile_words_load_nothing_and_lead_nowhere(visit: Visit, website: Website) -> None:

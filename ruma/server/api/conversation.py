@@ -28,7 +28,7 @@ from ruma.tenant.conversations import (
     read_conversation,
     resume_conversation,
 )
-from ruma.tenant.inbox import give_feedback
+from ruma.tenant.inbox import give_feedback, read_feedback
 from ruma.tenant.tenant import Tenant
 
 ConversationSecret = Annotated[str, HeaderParameter(name="X-Ruma-Conversation", max_length=100)]
@@ -40,7 +40,9 @@ def show_own_conversation(
     tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
 ) -> ConversationText:
     """Return the conversation that the secret opens, with what a person replied."""
-    return conversation_of(tenant, read_conversation(tenant, _resume(tenant, principal, secret).id or 0))
+    number = _resume(tenant, principal, secret).id or 0
+    thumbs = {message_id: given.is_helpful for message_id, given in read_feedback(tenant, number).items()}
+    return conversation_of(tenant, read_conversation(tenant, number), thumbs)
 
 
 @delete("/conversation", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404, 429))

@@ -31,7 +31,7 @@ function addFeedback(message, id, given) {
       return false;
     }
   };
-  if (given) show(given.is_helpful);
+  if (typeof given === "boolean") show(given);
   for (const thumb of thumbs) {
     thumb.addEventListener("click", async () => {
       const isHelpful = thumb.value === "true";
@@ -107,7 +107,7 @@ export function isAnythingOpen() {
 
 export function offerHelp() {
   settings.whenDone = (message, answer, id) => {
-    if (id) addFeedback(message, id, answer.feedback);
+    if (id) addFeedback(message, id, answer.is_helpful);
     if (answer.is_declined) offerPerson(message);
   };
   personDialog?.querySelector("form").addEventListener("submit", sendToPerson);
