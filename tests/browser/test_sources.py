@@ -96,6 +96,7 @@ def test_a_dropped_file_answers_a_question(page: Page) -> None:
     """Dropped on the page, it is read without a reload, and the agent quotes it with its place."""
     drop(page, ("cakes.md", MENU))
 
+    expect(page.locator("#coming-said")).to_have_text("cakes.md was added.")
     expect(documents(page).filter(has_text="Cake menu")).to_be_visible(timeout=15_000)
     expect(page.locator("#coming li")).to_have_count(0)
     expect(documents(page)).to_have_count(3)

@@ -17,6 +17,12 @@ function make(tag, className, text = "") {
   return element;
 }
 
+// Read out: only what became of a file, not every percent of it.
+function say(text) {
+  const place = document.getElementById("coming-said");
+  if (place) place.textContent = text;
+}
+
 function button(label, name, act) {
   const made = make("button", "button small", label);
   made.type = "button";
@@ -78,6 +84,7 @@ class Row {
 
   answered(request) {
     if (request.status === 200) {
+      say(`${this.file.name} was added.`);
       this.remove();
       refresh();
     } else if (request.status === 429) {
@@ -98,6 +105,7 @@ class Row {
   fail(reason, again = true) {
     this.element.classList.add("failed");
     this.state.textContent = `This file ${reason}`;
+    say(`${this.file.name} ${reason}`);
     const acts = [["Dismiss", () => this.remove()]];
     if (again) acts.unshift(["Try again", () => { this.offer(["Cancel", () => this.cancel()]); waiting.push(this); next(); }]);
     this.offer(...acts);
