@@ -88,7 +88,7 @@ class Settings:
     """Processor threads for the models; 0 takes one for each core."""
 
     max_file_mb: int = 200
-    """The largest file that `ruma ingest` reads, in MB."""
+    """The largest file that is read or taken as an upload, in MB."""
 
     @property
     def tenants_folder(self) -> Path:
