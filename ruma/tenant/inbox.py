@@ -113,15 +113,6 @@ class InboxCounts:
     unread: int
 
 
-@dataclass(frozen=True)
-class Question:
-    """A visitor's question, by the answer that it got."""
-
-    conversation_id: int
-    message_id: int
-    text: str
-
-
 def list_conversations(
     tenant: Tenant,
     *,
@@ -174,24 +165,6 @@ def count_waiting(tenant: Tenant) -> int:
     with tenant.reading() as db:
         found = db.execute(f"select count(*) from conversation where {WAITING} and channel <> 'trial'").fetchone()
     return int(found[0])
-
-
-def read_question(tenant: Tenant, message_id: int) -> Question:
-    """Return what a visitor asked before an answer.
-
-    Raises:
-        NotFoundError: There is no such answer, or nothing was asked before it.
-    """
-    with tenant.reading() as db:
-        row = db.execute(
-            """select answer.conversation_id, (select text from message where id < answer.id and role = 'visitor'
-                   and conversation_id = answer.conversation_id order by id desc limit 1)
-               from message as answer where answer.id = ? and answer.role = 'agent'""",
-            [message_id],
-        ).fetchone()
-    if row is None or row[1] is None:
-        raise NotFoundError("This answer is not there any more.")
-    return Question(row[0], message_id, row[1])
 
 
 def read_for_member(tenant: Tenant, conversation_id: int) -> ConversationDetails:

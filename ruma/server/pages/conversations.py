@@ -273,7 +273,12 @@ def _page(
 
 def _message_values(details: ConversationDetails, conversation_id: int, said: list[Said]) -> dict[str, Any]:
     feedback: dict[int, Feedback] = dict(details.feedback)
+    question, asked = "", dict[int, str]()
+    for message in details.conversation.messages:
+        question = message.text if message.role == "visitor" else question
+        asked[message.id] = question
     return {
+        "asked": asked,
         "conversation_id": conversation_id,
         "feedback": feedback,
         "last_id": said[-1].id if said else 0,
