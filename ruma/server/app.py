@@ -21,7 +21,20 @@ from ruma.server.api.routes import openai_api, tenant_api
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
-from ruma.server.pages import account, chat, conversations, overview, people, settings, signing_in, sources, widget
+from ruma.server.pages import (
+    account,
+    agent,
+    chat,
+    conversations,
+    overview,
+    pairs,
+    people,
+    settings,
+    signing_in,
+    sources,
+    trial,
+    widget,
+)
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
 from ruma.server.seats import Turns
 from ruma.server.uploading import Intake
@@ -53,6 +66,9 @@ _PAGES = (
     widget.show_widget_script,
     widget.show_widget_frame,
     widget.show_look,
+    *agent.AGENT,
+    *pairs.PAIRS,
+    *trial.TRIAL,
     *signing_in.DOORS,
     *account.ACCOUNT,
     *people.PEOPLE,

@@ -34,7 +34,7 @@ _FILLED = '"CONFIG"'
 def show_widget_script(request: Request[Any, Any, Any], tenant: NamedDependency[Tenant]) -> Response[bytes]:
     """Give the script that puts the agent's button on a website."""
     agent = read_agent(tenant)
-    settings = json.dumps(_script_settings(agent, _own_origin(request), tenant.name))
+    settings = json.dumps(_script_settings(agent, own_origin(request), tenant.name))
     # As an object that inherits nothing, whatever the website has done to the objects of its page.
     content = read_script("widget.js").replace(_FILLED, '{"__proto__":null,' + settings[1:]).encode()
     return _keepable(request, content, "text/javascript")
@@ -127,7 +127,8 @@ def _script_settings(agent: Agent, origin: str, tenant: str) -> dict[str, Any]:
     }
 
 
-def _own_origin(request: Request[Any, Any, Any]) -> str:
+def own_origin(request: Request[Any, Any, Any]) -> str:
+    """Return the origin that visitors reach this server by."""
     # On this machine alone the server has several names, and the page's visitor used one of them; a server that is
     # reached from outside has one, whatever a proxy says.
     public: PublicAddress = request.app.state.public

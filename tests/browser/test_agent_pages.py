@@ -1,0 +1,166 @@
+"""The pages of the agent in a real browser: the preview that follows, questions and answers, trying it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from ruma.config import load_settings
+from ruma.ingest.pairs import save_pair
+from ruma.tenant.home import Home
+from tests.serving import EMBEDDER, FLAGS, QUESTION, Running, make_tenant, sign_in
+
+CHROMIUM = Path("/usr/bin/chromium")
+SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Return a running Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Return a home with a tenant that has a pair."""
+    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
+    make_tenant(home)
+    with home.open("acme") as tenant:
+        save_pair("Is there parking?", "Behind the shop.\n\nFree for an hour.", tenant, EMBEDDER)
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(home: Home) -> Iterator[Running]:
+    """Return its server."""
+    with Running(home.settings.home) as running:
+        yield running
+
+
+@pytest.fixture(params=[("light", 1280), ("dark", 390)], ids=["light desk", "dark phone"])
+def page(browser: Browser, home: Home, server: Running, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Return a page in which an editor is signed in; at the end nothing may have gone wrong on it."""
+    scheme, width = request.param
+    options: Any = {"color_scheme": scheme, "viewport": {"width": width, "height": 860}}
+    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", **options)
+    with home.open("acme") as tenant:
+        name, _, value = sign_in(tenant, "editor")["Cookie"].partition("=")
+    cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/", "secure": True, "httpOnly": True}
+    context.add_cookies([cookie])  # type: ignore[list-item]
+    page, wrong = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if "Policy" in message.text else None)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def visit(page: Page, place: str) -> None:
+    """Open a member's page."""
+    page.goto(f"/t/acme/{place}")
+    page.wait_for_selector("body[data-ready]")
+
+
+def test_the_preview_follows_what_is_typed(page: Page) -> None:
+    """Name, greeting, questions and colour are shown at once, and nothing is stored until it is saved."""
+    visit(page, "agent")
+    frame = page.frame_locator("#agent-preview")
+    expect(frame.locator("h1")).to_have_text("Marrowby Bakery")
+
+    page.fill("#field-name", "Crumb")
+    page.fill("#field-greeting", "Good <b>morning</b>!")
+    page.fill("#field-questions", "Open today?\nVegan bread?")
+    page.fill("#field-accent", "#8a2be2")
+
+    expect(frame.locator("h1")).to_have_text("Crumb")
+    expect(frame.locator(".greeting .text")).to_have_text("Good <b>morning</b>!")
+    expect(frame.locator(".suggestion")).to_have_text(["Open today?", "Vegan bread?"])
+    expect(frame.locator("#look")).to_have_attribute("href", "/t/acme/look.css?accent=8a2be2&theme=auto")
+    page.reload()
+    expect(page.locator("#field-name")).to_have_value("Marrowby Bakery")
+
+
+def test_the_agent_is_saved_without_leaving_the_page(page: Page) -> None:
+    """The page comes again with what was saved and says so; a mistake stands beside its field."""
+    visit(page, "agent")
+    page.fill("#field-websites", "https://shop.example/menu")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#problem-websites")).to_contain_text("https://shop.example")
+
+    page.fill("#field-websites", "https://shop.example")
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+    expect(page.locator("#field-websites")).to_have_value("https://shop.example")
+    expect(page.frame_locator("#agent-preview").locator("h1")).to_have_text("Marrowby Bakery")
+
+
+def test_an_answer_is_tried_and_improved(page: Page) -> None:
+    """From a declined answer one button leads to a form with the question, and from then on it is answered so."""
+    question = f"Do you sell swords at {page.viewport_size['width'] if page.viewport_size else 0} metres?"
+    visit(page, "try")
+    page.get_by_label("Ask as a visitor would").fill(question)
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_text("How it came about")).to_be_visible()
+    page.get_by_role("link", name="Improve this answer").click()
+    expect(page.get_by_label("Question", exact=True)).to_have_value(question)
+    page.get_by_label("Answer", exact=True).fill("Bread knives only.")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("link", name=question, exact=True)).to_be_visible()
+
+    visit(page, "try")
+    page.get_by_label("Ask as a visitor would").fill(question)
+    page.get_by_role("button", name="Ask").click()
+
+    expect(page.locator(".told")).to_have_text("Bread knives only.")
+
+
+def test_a_pair_is_removed_after_a_question(page: Page, home: Home) -> None:
+    """The dialog has the way out first; going on removes it."""
+    question = f"Shall it go at {page.viewport_size}?"
+    with home.open("acme") as tenant:
+        save_pair(question, "Yes.", tenant, EMBEDDER)
+    visit(page, "pairs")
+    page.get_by_role("button", name=f"Remove: {question}").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+
+    expect(page.get_by_role("link", name=question, exact=True)).to_have_count(0)
+
+
+def test_visitors_read_the_business_s_own_words_whole(page: Page) -> None:
+    """On the chat page the answer keeps its paragraphs and names the question as its source."""
+    page.goto("/t/acme/")
+    page.wait_for_selector("body[data-ready]")
+    page.fill("#question", "is there parking")
+    page.keyboard.press("Enter")
+
+    message = page.locator(".message.agent[data-mode=pair]")
+    expect(message.locator(".text p")).to_have_text(["Behind the shop.", "Free for an hour."])
+    expect(message.locator(".source .title")).to_have_text("Is there parking?")
+    expect(message.locator(".source .quote")).to_be_hidden()
+    page.reload()
+    expect(message.locator(".text p")).to_have_text(["Behind the shop.", "Free for an hour."])
+
+
+@pytest.mark.parametrize("place", ["agent", "pairs", "pairs/new", "try", "tried"])
+def test_everybody_can_use_the_pages(page: Page, place: str) -> None:
+    """axe-core finds nothing, and nothing is wider than the window."""
+    visit(page, place.replace("tried", "try"))
+    if place == "tried":
+        page.get_by_label("Ask as a visitor would").fill(QUESTION)
+        page.get_by_role("button", name="Ask").click()
+        page.wait_for_selector(".facts")
+
+    found = Axe().run(page, options={"iframes": False})
+
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

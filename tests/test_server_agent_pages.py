@@ -1,0 +1,215 @@
+import re
+from collections.abc import Iterator
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from ruma.config import load_settings
+from ruma.ingest.pairs import save_pair
+from ruma.server.app import create_app
+from ruma.tenant.agents import change_agent, read_agent
+from ruma.tenant.home import Home
+from ruma.tenant.inbox import list_conversations
+from ruma.tenant.pairs import find_pairs
+from ruma.tenant.tenant import Tenant
+from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in
+
+Client = TestClient[Litestar]
+AGENT = {
+    "name": "Crumb",
+    "greeting": "Good morning!",
+    "questions": "Open today?\r\n\r\nVegan bread?",
+    "mode": "quote",
+    "strictness": "strict",
+    "tone": "plain",
+    "language": "de",
+    "instructions": "",
+    "decline": "Please call us.",
+    "accent": "#112233",
+    "theme": "dark",
+    "position": "left",
+    "websites": "https://shop.example/\nhttps://www.shop.example",
+    "is_published": "yes",
+}
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Return a home with a tenant."""
+    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
+    make_tenant(home)
+    return home
+
+
+@pytest.fixture
+def tenant(home: Home) -> Iterator[Tenant]:
+    """Return the tenant, open."""
+    with home.open("acme") as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def client(home: Home, tenant: Tenant) -> Iterator[Client]:
+    """Return a client in which an editor is signed in."""
+    app = create_app(home, lambda: EMBEDDER, lambda _: None)
+    with TestClient(app, base_url="http://127.0.0.1:8420") as client:
+        client.follow_redirects = False
+        client.headers.update({**sign_in(tenant, "editor"), "Accept": "text/html"})
+        yield client
+
+
+def test_the_agent_is_set_on_its_page(client: Client, tenant: Tenant) -> None:
+    """Every field is kept, one website and one question a line; a switch that is off is off."""
+    saved = client.post("/t/acme/agent", data=AGENT)
+
+    assert (saved.status_code, saved.headers["location"]) == (303, "/t/acme/agent?done=saved")
+    agent = read_agent(tenant)
+    for name in ("name", "greeting", "strictness", "tone", "language", "decline", "accent", "theme", "position"):
+        assert getattr(agent, name) == AGENT[name]
+    assert agent.questions == ("Open today?", "Vegan bread?")
+    assert agent.websites == ("https://shop.example", "https://www.shop.example")
+    assert (agent.is_published, agent.offers_person) == (True, False)
+    page = client.get("/t/acme/agent?done=saved").text
+    assert "Saved." in page
+    assert "https://shop.example\nhttps://www.shop.example" in page
+    assert "&lt;script src=&#34;http://127.0.0.1:8420/t/acme/widget.js&#34; async&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", " "),
+        ("accent", "red"),
+        ("websites", "https://*.shop.example"),
+        ("language", "xx"),
+        ("mode", "shout"),
+        ("questions", "\n".join(f"Question {number}?" for number in range(11))),
+    ],
+)
+def test_what_cannot_be_is_said_beside_its_field(client: Client, tenant: Tenant, name: str, value: str) -> None:
+    """Nothing changes, and what was typed stays in the form."""
+    before = read_agent(tenant)
+
+    response = client.post("/t/acme/agent", data={**AGENT, name: value})
+
+    assert response.status_code == 400
+    assert 'role="alert"' in response.text
+    assert "Good morning!" in response.text
+    if name in ("name", "accent", "websites", "questions"):
+        assert f'id="problem-{name}"' in response.text
+    assert read_agent(tenant) == before
+
+
+def test_who_may_only_read_cannot_change(client: Client, tenant: Tenant) -> None:
+    """A viewer sees the settings and the pairs, without a button to save."""
+    save_pair("Parking?", "Behind the shop.", tenant, EMBEDDER)
+    client.headers.update(sign_in(tenant, "viewer"))
+
+    assert ">Save<" not in client.get("/t/acme/agent").text
+    page = client.get("/t/acme/pairs").text
+    assert "Behind the shop." in page
+    assert "Remove" not in page
+    assert client.post("/t/acme/agent", data=AGENT).status_code == 403
+
+
+def test_a_pair_is_added_changed_and_removed(client: Client, tenant: Tenant) -> None:
+    """The list shows it, newest first; after each step the list comes again and says what was done."""
+    assert "Answer the most important questions yourself" in client.get("/t/acme/pairs").text
+    added = client.post("/t/acme/pairs/new", data={"question": "Parking?", "answer": "Behind.\r\n\r\nFree."})
+    assert added.headers["location"] == "/t/acme/pairs?done=added"
+    (pair,) = find_pairs(tenant).pairs
+    assert (pair.question, pair.answer) == ("Parking?", "Behind.\n\nFree.")
+
+    assert "Behind.\n\nFree." in client.get(f"/t/acme/pairs/{pair.id}").text
+    client.post(f"/t/acme/pairs/{pair.id}", data={"question": "Is there parking?", "answer": "No."})
+    (changed,) = find_pairs(tenant).pairs
+    assert (changed.question, changed.answer) == ("Is there parking?", "No.")
+
+    assert client.post(f"/t/acme/pairs/{changed.id}/remove").headers["location"] == "/t/acme/pairs?done=removed"
+    assert client.post(f"/t/acme/pairs/{changed.id}/remove").status_code == 303
+    assert find_pairs(tenant).total == 0
+
+
+def test_half_a_pair_stays_in_the_form(client: Client, tenant: Tenant) -> None:
+    """The problem stands beside the field that it is about, and what was typed is not lost."""
+    save_pair("Parking?", "Behind.", tenant, EMBEDDER)
+
+    empty = client.post("/t/acme/pairs/new", data={"question": "Opening <hours>?", "answer": " "})
+    twice = client.post("/t/acme/pairs/new", data={"question": "parking?", "answer": "In front."})
+
+    assert empty.status_code == twice.status_code == 400
+    assert 'id="problem-answer"' in empty.text
+    assert "Opening &lt;hours&gt;?" in empty.text
+    assert 'id="problem-question"' in twice.text
+    assert "In front." in twice.text
+    assert find_pairs(tenant).total == 1
+
+
+def test_an_answer_is_improved_from_its_conversation(client: Client, tenant: Tenant) -> None:
+    """The question is filled in, and saving leads back to the conversation."""
+    form = client.get("/t/acme/pairs/new", params={"question": "Do you sell <swords>?", "from": "17"}).text
+    assert "Do you sell &lt;swords&gt;?" in form
+    assert 'href="/t/acme/conversations/17"' in form
+
+    data = {"question": "Do you sell swords?", "answer": "No.", "conversation": "17"}
+    assert client.post("/t/acme/pairs/new", data=data).headers["location"] == "/t/acme/conversations/17?done=saved"
+    elsewhere = client.post("/t/acme/pairs/new", data={**data, "question": "x?", "conversation": "//evil.example"})
+    assert elsewhere.headers["location"] == "/t/acme/pairs?done=added"
+
+
+def test_long_lists_have_pages_and_a_search(client: Client, tenant: Tenant) -> None:
+    """Fifty a page; the search finds the words of the answers too."""
+    for number in range(52):
+        save_pair(f"Question {number}?", f"Answer {number}.", tenant, EMBEDDER)
+
+    first, second = client.get("/t/acme/pairs").text, client.get("/t/acme/pairs?page=2").text
+    found = client.get("/t/acme/pairs", params={"search": "answer 17."}).text
+
+    assert (first.count("<h3>"), second.count("<h3>"), found.count("<h3>")) == (50, 2, 1)
+    assert "1 to 50 of 52" in first
+    assert "No question or answer has these words" in client.get("/t/acme/pairs?search=walrus").text
+
+
+def test_trying_shows_evidence_scores_and_times(client: Client, tenant: Tenant) -> None:
+    """What is tried is kept as a trial, which the inbox of visitors does not count."""
+    page = client.post("/t/acme/try", data={"question": QUESTION, "mode": "quote"}).text
+
+    assert "Delivery to Marrowby costs £2.50. [1]" in page
+    assert re.search(r"[0-9.]+ <span class=\"soft\">of 0\.98 needed", page)
+    assert re.search(r"Search</dt><dd>[0-9]+ ms", page)
+    assert re.search(r"Score</span> [0-9]\.[0-9]{2}", page)
+    assert "/t/acme/documents/" in page
+    assert f"/pairs/new?question={QUESTION.replace(' ', '%20').replace('?', '%3F')}" in page
+    assert [one.channel for one in list_conversations(tenant).conversations] in ([], ["trial"])
+
+
+def test_trying_goes_on_in_its_conversation(client: Client) -> None:
+    """A follow-up is understood from what was tried before; a strange secret is said to be gone."""
+    page = client.post("/t/acme/try", data={"question": "When does the shop open?"}).text
+    secret = re.search(r'name="conversation" value="([^"]+)"', page)
+    assert secret
+
+    later = client.post("/t/acme/try", data={"question": "and on Sundays?", "conversation": secret[1]})
+    strange = client.post("/t/acme/try", data={"question": QUESTION, "conversation": "nobody-s"})
+
+    assert "Understood as: When does the shop open? and on Sundays?" in later.text
+    assert strange.status_code == 400
+    assert QUESTION in strange.text
+
+
+def test_what_cannot_be_answered_is_declined_or_explained(client: Client, tenant: Tenant) -> None:
+    """A decline says what to do; a pair says that it is one; an empty question is refused with its page."""
+    change_agent(tenant, decline="Please <call> us.")
+    save_pair("Parking?", "Behind the shop.", tenant, EMBEDDER)
+
+    declined = client.post("/t/acme/try", data={"question": "Which satellites orbit Neptune?"}).text
+    paired = client.post("/t/acme/try", data={"question": "parking"}).text
+
+    assert "Please &lt;call&gt; us." in declined
+    assert "answer the question yourself" in declined
+    assert "Your own answer" in paired
+    assert "Improve this answer" not in paired
+    assert client.post("/t/acme/try", data={"question": " "}).status_code == 400
+    no_model = client.post("/t/acme/try", data={"question": QUESTION, "mode": "write"})
+    assert (no_model.status_code, "language model" in no_model.text) == (400, True)
