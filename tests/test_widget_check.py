@@ -243,6 +243,18 @@ def test_the_command_ends_well_when_all_is_well(tenant: str, tmp_path: Path) -> 
     assert "The widget's script is on the page." in result.stdout
 
 
+def test_the_example_website_is_fine() -> None:
+    """The page in examples/ has the line for the tenant that the first ingest makes on this machine."""
+    home = Home(load_settings())
+    home.create("main")
+    with home.open("main") as opened:
+        change_agent(opened, websites=("http://localhost:8000",))
+
+    result = run("widget", "check", Path(__file__).parents[1] / "examples" / "website" / "index.html")
+
+    assert result.exit_code == 0, result.stdout
+
+
 def test_the_line_is_made_for_the_address_that_is_given(tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The line names where visitors reach the server, by flag or by setting; what is no address is refused."""
     assert run("widget", "line", "--address", "https://agent.example.com/").stdout.strip() == LINE
