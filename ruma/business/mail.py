@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ruma.config import Settings
 from ruma.errors import InputError, MailError
-from ruma.tenant.profile import clean_email
+from ruma.tenant.profile import clean_email, without_controls
 
 log = logging.getLogger("ruma.mail")
 
@@ -197,8 +197,7 @@ def _write(settings: Settings, mail: Mail) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=settings.mail_from.rpartition("@")[2])
     # So that no absence note comes back, and none is written to lists.
     message["Auto-Submitted"] = "auto-generated"
-    lines = mail.text.replace("\r\n", "\n").replace("\r", "\n")
-    message.set_content("".join(one for one in lines if one >= " " or one in "\n\t"), cte="quoted-printable")
+    message.set_content(without_controls(mail.text), cte="quoted-printable")
     return message
 
 

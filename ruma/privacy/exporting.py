@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from ruma.errors import InputError
 from ruma.tenant.conversations import Message
 from ruma.tenant.inbox import ConversationDetails
+from ruma.tenant.profile import without_controls
 
 Format = Literal["json", "text", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -63,7 +64,7 @@ def _as_text(details: ConversationDetails) -> str:
         lines += ["", *_message_lines(message)]
         if given := details.feedback.get(message.id):
             lines.append(f"  Feedback: {'helpful' if given.is_helpful else 'not helpful'}. {given.comment}".rstrip())
-    return "".join(one for one in "\n".join(lines) + "\n" if one >= " " or one in "\n\t")
+    return without_controls("\n".join(lines) + "\n")
 
 
 def _message_lines(message: Message) -> list[str]:

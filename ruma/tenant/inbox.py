@@ -20,7 +20,7 @@ from ruma.tenant.conversations import (
     resume_conversation,
     store_conversation,
 )
-from ruma.tenant.profile import clean_email, clean_line
+from ruma.tenant.profile import clean_email, clean_line, without_controls
 from ruma.tenant.tenant import Tenant
 
 State = Literal["waiting", "unread", "open", "closed", "answered", "unanswered", "helpful", "unhelpful"]
@@ -297,7 +297,7 @@ def clean_text(text: str, what: str, longest: int) -> str:
     Raises:
         InputError: Nothing is left, or it is too long.
     """
-    text = "".join(one for one in text.replace("\r\n", "\n").replace("\r", "\n") if one >= " " or one in "\n\t").strip()
+    text = without_controls(text).strip()
     if not text:
         raise InputError(f"The {what} is empty.")
     if len(text) > longest:

@@ -78,6 +78,12 @@ def clean_line(value: str, what: str) -> str:
     return value
 
 
+def without_controls(text: str) -> str:
+    """Return a text with one kind of line end and without the characters that command a terminal."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(one for one in text if one in "\n\t" or not (one < " " or "\x7f" <= one <= "\x9f"))
+
+
 def clean_entry(name: str, value: str) -> str:
     """Return an entry of a profile as it is kept.
 
