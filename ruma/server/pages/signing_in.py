@@ -1,5 +1,6 @@
 """The doors: signing in and out, setting a tenant up, joining it, and a new password. They work without scripts."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -77,9 +78,10 @@ async def sign_in_by_code(
         member = await sync_to_thread(enter_by_code, tenant, step, first(sent, "code"), address=principal.address)
     except (SignInError, TooManyError) as exc:
         status, problem = describe_failure(exc)
-        return await sync_to_thread(
+        page = await sync_to_thread(
             show_door, "second_step.html", request, tenant, status=status, problem=problem, step=step, back=back
         )
+        return _saying_when(page, exc)
     return await sync_to_thread(let_in, request, tenant, principal, member, back)
 
 
@@ -156,11 +158,11 @@ async def ask_reset(
 ) -> Response[str]:
     """Mail a link to a member of that address; the answer is the same where there is none, and comes before."""
     email = first(await read_form(request), "email")
-    status, problem = 200, None
+    status, problem, refused = 200, None, None
     try:
         await sync_to_thread(count_attempt, tenant, "reset", account=simplify_email(email), address=principal.address)
     except TooManyError as exc:
-        status, problem = describe_failure(exc)
+        refused, (status, problem) = exc, describe_failure(exc)
     page = await sync_to_thread(
         show_door,
         "reset.html",
@@ -174,7 +176,7 @@ async def ask_reset(
     if problem is None and resources.outbox.is_set_up:
         origin: str = request.app.state.public.origin
         page.background = BackgroundTask(sync_to_thread, _mail_reset, tenant, resources.outbox, origin, email)
-    return page
+    return _saying_when(page, refused)
 
 
 @get("/t/{name:str}/reset/{secret:str}", policy=PUBLIC, sync_to_thread=True, include_in_schema=False)
@@ -322,8 +324,12 @@ def _sign_in_page(
 ) -> Response[str]:
     status, problem = describe_failure(exc) if exc else (200, None)
     page = show_door("sign_in.html", request, tenant, status=status, problem=problem, email=email, back=back)
+    return _saying_when(page, exc)
+
+
+def _saying_when(page: Response[str], exc: RumaError | None) -> Response[str]:
     if isinstance(exc, TooManyError):
-        page.headers["retry-after"] = str(max(1, round(exc.retry_seconds + 0.5)))
+        page.headers["retry-after"] = str(math.ceil(exc.retry_seconds))
     return page
 
 

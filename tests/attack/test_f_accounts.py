@@ -1,0 +1,376 @@
+"""Sign-in under attack, against a whole server: planted sessions, revoked rights, guesses, and stolen links."""
+
+import http.client
+import json
+import re
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from ruma.config import load_settings
+from ruma.tenant.api_keys import make_api_key, revoke_api_key
+from ruma.tenant.home import Home
+from ruma.tenant.joining import make_reset_link
+from ruma.tenant.members import change_member, change_password, check_sign_in, create_member, remove_member
+from ruma.tenant.sessions import begin_session, csrf_of, list_sessions
+from ruma.tenant.tenant import Tenant
+from tests.serving import QUESTION, Running, make_tenant
+
+EMAIL, PASSWORD, OTHER = "anna@example.com", "harbour violin ticket 83", "lantern gravel opera 51"
+COOKIE, DOOR, ACCOUNT = "__Host-ruma-acme", "/t/acme/sign-in", "/t/acme/account"
+WORDS = " ".join(f"Sentence number {number} is written here [1]." for number in range(200))
+SPOOFED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request got."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def cookie(self) -> str:
+        """The session's secret that was set; empty where none was."""
+        found = re.search(rf"{COOKIE}=([\w-]+)", self.headers.get("set-cookie", ""))
+        return found[1] if found else ""
+
+
+def send(
+    server: Running,
+    method: str,
+    path: str,
+    form: dict[str, str] | None = None,
+    *,
+    cookie: str = "",
+    source: str = "127.0.0.1",
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Send a request from an address of this machine, as a browser would, and return the answer."""
+    sent = {"Accept": "text/html", "Connection": "close", **(headers or {})}
+    if form is not None:
+        sent["Content-Type"] = "application/x-www-form-urlencoded"
+    if cookie:
+        sent["Cookie"] = f"{COOKIE}={cookie}"
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30, source_address=(source, 0))
+    try:
+        connection.request(method, path, urlencode(form) if form is not None else None, sent)
+        got = connection.getresponse()
+        return Answer(got.status, {name.lower(): value for name, value in got.getheaders()}, got.read().decode())
+    finally:
+        connection.close()
+
+
+def sign_in(server: Running, password: str = PASSWORD, *, email: str = EMAIL, cookie: str = "", **more: str) -> Answer:
+    """Sign in with a form."""
+    spoofed = {name: more["spoof"] for name in SPOOFED} if "spoof" in more else {}
+    form = {"email": email, "password": password}
+    source = more.get("source", "127.0.0.1")
+    return send(server, "POST", DOOR, form, cookie=cookie, source=source, headers=spoofed)
+
+
+def is_let_in(server: Running, cookie: str) -> bool:
+    """Tell whether a session's secret opens the account."""
+    answer = send(server, "GET", ACCOUNT, cookie=cookie)
+    assert answer.status in (200, 303)
+    return answer.status == 200
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Return a home of one tenant that writes, with an owner."""
+    home = Home(load_settings({"home": tmp_path / "home", "key_source": "machine"}, {}))
+    make_tenant(home, mode="write")
+    return home
+
+
+@pytest.fixture
+def tenant(home: Home) -> Iterator[Tenant]:
+    """Return the tenant, opened beside the server as the command line does."""
+    with home.open("acme") as tenant:
+        create_member(tenant, email=EMAIL, name="Anna", role="owner", password=PASSWORD)
+        create_member(tenant, email="owner@example.com", name="Olive", role="owner", password=PASSWORD)
+        yield tenant
+
+
+@pytest.fixture
+def server(home: Home, tenant: Tenant) -> Iterator[Running]:
+    """Return a server that writes slowly."""
+    with Running(home.settings.home, WORDS, "0.05") as server:
+        yield server
+
+
+def test_f45_a_planted_session_is_never_taken_over(server: Running) -> None:
+    """Whoever brings a cookie along signs in under another one, and what was planted opens nothing."""
+    first = sign_in(server, cookie="FIXED")
+    second = sign_in(server, cookie=first.cookie)
+
+    assert (first.status, second.status) == (303, 303)
+    assert len({first.cookie, second.cookie, "FIXED", ""}) == 4
+    assert len(first.cookie) == 43  # 256 bits
+    assert not is_let_in(server, "FIXED")
+    assert not is_let_in(server, first.cookie)
+    assert is_let_in(server, second.cookie)
+    parts = {part.strip().lower() for part in second.headers["set-cookie"].split(";")[1:]}
+    assert parts == {"path=/", "secure", "httponly", "samesite=lax"}
+
+
+def test_f45_the_secret_is_new_wherever_rights_change(server: Running, tenant: Tenant) -> None:
+    """Signing out, a new password and another role end what was there; two browsers are two sessions."""
+    one, two = sign_in(server).cookie, sign_in(server).cookie
+    anna = check_sign_in(tenant, EMAIL, PASSWORD)
+    assert anna
+    out = send(server, "POST", "/t/acme/sign-out", {}, cookie=one, headers={"X-Ruma-CSRF": csrf_of(tenant, one)})
+    after_out = is_let_in(server, one), is_let_in(server, two)
+    changed = send(
+        server,
+        "POST",
+        f"{ACCOUNT}/password",
+        {"password": PASSWORD, "new_password": OTHER},
+        cookie=two,
+        headers={"X-Ruma-CSRF": csrf_of(tenant, two)},
+    )
+    after_password = is_let_in(server, two), is_let_in(server, changed.cookie)
+    change_member(tenant, anna.id, role="viewer")
+
+    assert out.status == 303
+    assert after_out == (False, True)
+    assert after_password == (False, True)
+    assert not is_let_in(server, changed.cookie)
+
+
+def test_f45_a_change_needs_the_mark_of_its_own_session(server: Running, tenant: Tenant) -> None:
+    """Without it, with another session's, or with one that is no ASCII, nothing changes and nothing breaks."""
+    mine, other = sign_in(server).cookie, sign_in(server).cookie
+
+    for mark in ("", "x", csrf_of(tenant, other), "\xff\xfe", csrf_of(tenant, mine).upper()):
+        answer = send(server, "POST", f"{ACCOUNT}/sessions/end", {}, cookie=mine, headers={"X-Ruma-CSRF": mark})
+        assert answer.status == 403, mark
+    assert is_let_in(server, mine)
+    assert is_let_in(server, other)
+
+
+@pytest.mark.parametrize("change", ["disable", "remove", "password", "key"])
+def test_f46_what_is_revoked_ends_at_once(server: Running, tenant: Tenant, change: str) -> None:
+    """Cookies and keys are refused within a second, and an answer that is being written is cut."""
+    anna = check_sign_in(tenant, EMAIL, PASSWORD)
+    assert anna
+    cookies = [sign_in(server).cookie for _ in range(2)]
+    key, secret = make_api_key(tenant, "shop", ["chat", "read"], created_by="Anna")
+    marked = {"Cookie": f"{COOKIE}={cookies[0]}", "X-Ruma-CSRF": csrf_of(tenant, cookies[0])}
+    bearer = {"Authorization": f"Bearer {secret}"}
+    stream = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    body = json.dumps({"question": QUESTION})
+    stream.request("POST", "/t/acme/api/chat", body, headers | (bearer if change == "key" else marked))
+    response = stream.getresponse()
+    assert response.status == 200
+    response.readline()
+
+    if change == "disable":
+        change_member(tenant, anna.id, is_disabled=True)
+    elif change == "remove":
+        remove_member(tenant, anna.id)
+    elif change == "password":
+        change_password(tenant, anna.id, OTHER)
+    else:
+        revoke_api_key(tenant, key.id)
+    revoked_at = time.monotonic()
+    if change == "key":
+        assert send(server, "GET", "/t/acme/api/documents", headers=bearer).status == 401
+    else:
+        assert [is_let_in(server, cookie) for cookie in cookies] == [False, False]
+    rest = response.read().decode()
+    cut_after = time.monotonic() - revoked_at
+    stream.close()
+
+    assert "event: done" not in rest
+    assert cut_after < 1.5
+
+
+def test_f47_an_account_is_guessed_at_slowly_from_everywhere(server: Running, home: Home) -> None:
+    """From many networks, with made-up proxies' headers, fifty at once and over a restart: a few tries a minute."""
+    statuses: Counter[int] = Counter()
+
+    def guess(number: int) -> None:
+        source = f"127.{number % 200 + 1}.0.1"
+        answer = sign_in(server, f"guess {number} is wrong", source=source, spoof=f"203.0.113.{number % 250}")
+        statuses[answer.status] += 1
+
+    started = time.monotonic()
+    threads = [threading.Thread(target=guess, args=[number]) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(50, 150):
+        guess(number)
+    seconds = time.monotonic() - started
+    server.stop()
+    with Running(home.settings.home) as again:
+        after = sign_in(again, source="127.99.0.1")
+
+    assert set(statuses) == {401, 429}
+    assert statuses[401] <= 5 + max(0, seconds).__trunc__()
+    assert statuses[401] <= 12
+    assert after.status == 429
+    assert int(after.headers["retry-after"]) >= 1
+
+
+def test_f47_a_network_guesses_slowly_at_whomever(server: Running) -> None:
+    """One network that goes through many accounts is slowed down; spoofed addresses do not make it another one."""
+    answers = [
+        sign_in(
+            server, email=f"member{number}@example.com", source=f"127.0.0.{number + 2}", spoof=f"203.0.113.{number}"
+        )
+        for number in range(60)
+    ]
+
+    tried = Counter(answer.status for answer in answers)
+    assert tried[401] <= 20 + 6
+    assert tried[429] >= 30
+
+
+@pytest.mark.parametrize("path", ["api-key", "basic", "reset", "invitation", "setup", "step"])
+def test_f47_every_other_secret_is_guessed_at_slowly(server: Running, path: str) -> None:
+    """API keys, basic auth, one-time links and second steps: twenty wrong ones from a network, then waiting."""
+    statuses: Counter[int] = Counter()
+    for number in range(40):
+        if path in ("api-key", "basic"):
+            words = f"Bearer ruma_{number:043}" if path == "api-key" else f"Basic {number:08}"
+            answer = send(server, "GET", "/t/acme/api/documents", headers={"Authorization": words})
+        elif path == "step":
+            answer = send(server, "POST", f"{DOOR}/code", {"step": f"{number:043}", "code": "000000"})
+        else:
+            answer = send(server, "GET", f"/t/acme/{path}/{number:043}")
+        statuses[answer.status] += 1
+
+    assert statuses[429] >= 15, statuses
+    assert statuses[401] + statuses[404] <= 25, statuses
+
+
+def test_f47_the_victim_is_delayed_and_not_locked_out(server: Running, tenant: Tenant) -> None:
+    """Who has been here before is not even delayed by strangers; who has not gets in after the wait that is said."""
+    known = sign_in(server)
+    for number in range(100):
+        refused = sign_in(server, "a wrong one 12345", source=f"127.{number + 1}.0.1")
+        if int(refused.headers.get("retry-after", 0)) >= 4:
+            break
+
+    again = sign_in(server)
+    elsewhere = sign_in(server, source="127.177.0.1")
+    wait = int(elsewhere.headers["retry-after"])
+    time.sleep(wait)
+    later = sign_in(server, source="127.177.0.1")
+
+    assert (known.status, again.status) == (303, 303)
+    assert elsewhere.status == 429
+    assert wait <= 60
+    assert later.status == 303
+
+
+def test_f48_known_and_unknown_addresses_are_answered_alike(server: Running) -> None:
+    """Signing in and asking for a new password: the same status, headers and words for both."""
+    for path, more in ((DOOR, {"password": "a wrong one 12345"}), ("/t/acme/reset", {})):
+        answers = [send(server, "POST", path, {"email": email, **more}) for email in (EMAIL, "nobody@example.com")]
+        shown = [answer.body.replace(EMAIL, "X").replace("nobody@example.com", "X") for answer in answers]
+        headers = [
+            {name: value for name, value in answer.headers.items() if name not in ("date", "content-length")}
+            for answer in answers
+        ]
+        assert answers[0].status == answers[1].status
+        assert shown[0] == shown[1]
+        assert headers[0] == headers[1]
+
+
+@pytest.mark.nightly
+def test_f48_the_time_does_not_tell_who_is_a_member(tenant: Tenant) -> None:
+    """Four hundred tries of each, interleaved: the ranks of their times do not differ (Mann-Whitney, p > 0.01)."""
+    times: dict[str, list[float]] = {EMAIL: [], "nobody@example.com": []}
+    check_sign_in(tenant, "nobody@example.com", OTHER)
+    for _ in range(400):
+        for email, found in times.items():
+            started = time.perf_counter()
+            check_sign_in(tenant, email, OTHER)
+            found.append(time.perf_counter() - started)
+
+    known, unknown = times.values()
+    order = sorted([(one, True) for one in known] + [(one, False) for one in unknown])
+    ranks = sum(rank for rank, (_, is_known) in enumerate(order, 1) if is_known)
+    count = len(known)
+    wins = ranks - count * (count + 1) / 2
+    deviation = (count * count * (2 * count + 1) / 12) ** 0.5
+    p = 2 * (1 - statistics.NormalDist().cdf(abs(wins - count * count / 2) / deviation))
+    assert p > 0.01, (p, statistics.median(known), statistics.median(unknown))
+
+
+def test_f49_a_reset_link_works_once_and_is_written_nowhere(server: Running, home: Home, tenant: Tenant) -> None:
+    """Of ten at once one sets the password; cut, in another case or older it is none; and no log has it."""
+    session = sign_in(server).cookie
+    old = make_reset_link(tenant, EMAIL)
+    link = make_reset_link(tenant, EMAIL)
+    wrong = [
+        send(server, "GET", f"/t/acme/reset/{one}").status for one in (old, link[:-1], link.swapcase(), link + "x")
+    ]
+    shown = send(server, "GET", f"/t/acme/reset/{link}")
+    statuses: Counter[int] = Counter()
+
+    def use() -> None:
+        statuses[send(server, "POST", f"/t/acme/reset/{link}", {"password": OTHER}).status] += 1
+
+    threads = [threading.Thread(target=use) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    after = send(server, "GET", f"/t/acme/reset/{link}").status
+
+    assert wrong == [404] * 4
+    assert shown.status == 200
+    assert shown.headers["referrer-policy"] == "no-referrer"
+    assert shown.headers["cache-control"] == "no-store"
+    assert link not in shown.body
+    assert statuses[303] == 1
+    assert set(statuses) <= {303, 404}
+    assert after == 404
+    assert not is_let_in(server, session)
+    assert sign_in(server, OTHER).status == 303
+    requests, (_, errors) = json.dumps(server.requests), server.stop()
+    assert link not in requests + errors
+    files = [file for file in home.settings.home.rglob("*") if file.is_file()]
+    assert not any(link.encode() in file.read_bytes() for file in files)
+
+
+def test_f49_links_are_built_from_the_configured_origin(server: Running, tenant: Tenant) -> None:
+    """Whatever Host, X-Forwarded-Host or Forwarded say when the link is made."""
+    anna = check_sign_in(tenant, EMAIL, PASSWORD)
+    assert anna
+    cookie = begin_session(tenant, anna.id)
+    marked = {"X-Ruma-CSRF": csrf_of(tenant, cookie)}
+    form = {"email": "bob@example.com", "role": "viewer"}
+
+    poisoned = send(
+        server,
+        "POST",
+        "/t/acme/people/invitations",
+        form,
+        cookie=cookie,
+        headers={**marked, "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"},
+    )
+    hosted = send(
+        server, "POST", "/t/acme/people/invitations", form, cookie=cookie, headers={**marked, "Host": "evil.example"}
+    )
+
+    assert poisoned.status == 200
+    assert f"http://127.0.0.1:{server.port}/t/acme/invitation/" in poisoned.body
+    assert "evil.example" not in poisoned.body
+    assert hosted.status == 421
+    assert len(list_sessions(tenant, anna.id)) == 1
