@@ -1,4 +1,4 @@
-"""Many chats at once, most of them one tenant's: all are answered, with their own words, and none waits for all of them."""
+"""Many chats at once, most of them one tenant's: all get their own words, and none waits for all of them."""
 
 import http.client
 import json
