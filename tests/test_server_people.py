@@ -152,6 +152,16 @@ def test_a_new_password_signs_out_everywhere_but_here(client: Client, tenant: Te
     assert client.get(ACCOUNT).status_code == 303  # the old cookie leads to the door
 
 
+def test_a_new_password_gives_a_page_with_scripts_its_new_session(client: Client) -> None:
+    """The page is loaded anew, with the cookie of the session that goes on."""
+    form = {"password": PASSWORD, "new_password": OTHER}
+
+    done = client.post(f"{ACCOUNT}/password", data=form, headers={"hx-request": "true"})
+
+    assert done.headers["hx-redirect"] == ACCOUNT
+    assert "__Host-ruma-acme=" in done.headers["set-cookie"]
+
+
 def test_the_second_factor_is_switched_on_and_off(client: Client, tenant: Tenant) -> None:
     """On with a code and the password, showing the recovery codes once; new ones and off need the password too."""
     member = find_member(tenant, "owner@acme.example")

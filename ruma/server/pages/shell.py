@@ -113,7 +113,7 @@ def load_anew(request: Request[Any, Any, Any], redirect: Redirect) -> Response[A
     """Return a redirect after which the browser loads a page whole: what the last one held of its session is over."""
     if "hx-request" not in request.headers:
         return redirect
-    return Response(None, status_code=200, headers={"hx-redirect": redirect.url})
+    return Response(None, status_code=200, headers={"hx-redirect": redirect.url}, cookies=redirect.cookies)
 
 
 async def read_form(request: Request[Any, Any, Any]) -> dict[str, list[str]]:
