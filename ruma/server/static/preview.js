@@ -15,6 +15,7 @@ function show(form) {
   const frame = document.getElementById(form.dataset.preview);
   frame?.contentWindow?.postMessage(valuesOf(form), location.origin);
   frame?.parentElement.classList.toggle("on-left", form.elements.position?.value === "left");
+  frame?.parentElement.style.setProperty("--chosen", form.elements.accent?.value ?? "");
 }
 
 for (const kind of ["input", "change"]) {
