@@ -206,6 +206,8 @@ def test_sessions_are_ended_one_by_one_and_all_at_once(client: Client, tenant: T
     out = client.post(f"{ACCOUNT}/sessions/end", headers={"hx-request": "true"})
 
     assert out.headers["hx-redirect"] == "/t/acme/sign-in?done=signed-out"
+    left = client.get(ACCOUNT, headers={"hx-request": "true"})
+    assert left.headers["hx-redirect"] == "/t/acme/sign-in?next=/t/acme/account"
     assert list_sessions(tenant, member.id) == []
     assert len(list_sessions(tenant, other.id)) == 1
 
