@@ -10,7 +10,7 @@ from schemathesis.checks import not_a_server_error
 from ruma.config import load_settings
 from ruma.server.api.describing import describe_api
 from ruma.server.api.health import show_health
-from ruma.server.api.routes import tenant_api
+from ruma.server.api.routes import openai_api, tenant_api
 from ruma.server.app import create_app
 from ruma.tenant.home import Home
 from tests.serving import EMBEDDER, FLAGS, Running, make_tenant, with_key
@@ -18,7 +18,7 @@ from tests.serving import EMBEDDER, FLAGS, Running, make_tenant, with_key
 SCOPES = ("chat", "read", "write", "conversations", "manage")
 
 _app = create_app(Home(load_settings({"home": "/nonexistent"}, {})), lambda: EMBEDDER, lambda _: None)
-api = schemathesis.openapi.from_dict(describe_api([show_health, tenant_api()], _app.dependencies))
+api = schemathesis.openapi.from_dict(describe_api([show_health, tenant_api(), openai_api()], _app.dependencies))
 
 
 @pytest.fixture(scope="module")

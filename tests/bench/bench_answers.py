@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruma.chat.answering import QUOTED
-from ruma.chat.evidence import GATE, choose_evidence, measure_support, narrow, rank_sentences
+from ruma.chat.evidence import GATE, GATES, choose_evidence, measure_support, narrow, rank_sentences
 from ruma.chat.searching import find
 from ruma.chat.understanding import asks_number, understand
 from ruma.config import load_settings
@@ -21,7 +21,7 @@ from ruma.tenant.tenant import Tenant
 from tests.bench.question_sets import Question, halves, indexed, normalise, read_questions
 
 Scores = NDArray[np.float64]
-FIRST, TWO, QUOTED_FIRST, QUOTED_ANY, COSINE_FIRST, DECLINED = range(6)
+FIRST, TWO, QUOTED_FIRST, QUOTED_ANY, COSINE_FIRST, SUPPORT = range(6)
 
 
 def main() -> None:
@@ -56,13 +56,13 @@ def _some(questions: Sequence[Question], most: int) -> list[Question]:
 
 
 def _measure(questions: Sequence[Question], tenant: Tenant, embedder: Embedder) -> Scores:
-    """Return a row a question: is an answer in the place, or was it declined."""
+    """Return a row a question: is an answer in the place, and how well it is supported."""
     rows = []
     for question in questions:
         found = find(question.text, tenant, embedder)
         ranked = rank_sentences(found, asks_number=asks_number(question.text))
-        is_declined = measure_support(found, ranked) < GATE
-        quotes = [] if is_declined else [one.quote for one in choose_evidence(ranked, limit=QUOTED)]
+        support = measure_support(found, ranked)
+        quotes = [] if support < GATE else [one.quote for one in choose_evidence(ranked, limit=QUOTED)]
         answers = [normalise(answer) for answer in question.answers]
         holds = [any(answer in normalise(sentence.text) for answer in answers) for sentence in ranked[:2]]
         quoted = [any(answer in normalise(quote) for answer in answers) for quote in quotes]
@@ -75,7 +75,7 @@ def _measure(questions: Sequence[Question], tenant: Tenant, embedder: Embedder) 
             default=(0.0, ""),
         )[1]
         by_cosine = any(answer in normalise(nearest) for answer in answers)
-        rows.append((any(holds[:1]), any(holds), any(quoted[:1]), any(quoted), by_cosine, is_declined))
+        rows.append((any(holds[:1]), any(holds), any(quoted[:1]), any(quoted), by_cosine, support))
     return np.array(rows, float)
 
 
@@ -93,7 +93,9 @@ def _show_places(scores: Scores, held_out: NDArray[np.bool_]) -> None:
 
 
 def _show_declined(index: str, questions: str, scores: Scores) -> None:
-    print(f"  {index:13} {questions:40} {len(scores):5}  {scores[:, DECLINED].mean():.4f}", flush=True)
+    declined = {name: float((scores[:, SUPPORT] < gate).mean()) for name, gate in GATES.items()}
+    shown = "  ".join(f"{name} {share:.4f}" for name, share in declined.items())
+    print(f"  {index:13} {questions:40} {len(scores):5}  {shown}", flush=True)
 
 
 def _show_follow_ups(tenant: Tenant, embedder: Embedder) -> None:
