@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from litestar.concurrency import sync_to_thread
 
 from ruma.chat.answering import Answer, answer
-from ruma.errors import TooManyError
+from ruma.errors import NotFoundError, TooManyError
 from ruma.server.access import Principal
 from ruma.server.events import BEAT, Event, in_one_thread
 from ruma.server.failures import Failure, describe_failure
@@ -16,6 +16,7 @@ from ruma.server.resources import Resources
 from ruma.server.seats import TenantSeats, Turns
 from ruma.server.shapes import Done, Evidence, Mode, Question, Token, Waiting, place_of
 from ruma.tenant.agents import Agent, read_agent
+from ruma.tenant.attempts import note_wrong_secret
 from ruma.tenant.conversations import Channel, OpenConversation, begin_conversation, resume_conversation
 from ruma.tenant.tenant import Tenant
 
@@ -60,7 +61,7 @@ def begin_answer(
     mode = asked.mode or agent.mode
     generator = None if mode == "quote" else resources.generator(agent.model)
     if asked.conversation:
-        conversation = resume_conversation(tenant, asked.conversation)
+        conversation = resume_own(tenant, principal, asked.conversation)
     else:
         conversation = open_conversation(agent, principal, asked.channel, asked.website, asked.language)
     with resources.answering():
@@ -85,6 +86,20 @@ def open_conversation(
         website=website if website in agent.websites else "",
         language=language[:20],
     )
+
+
+def resume_own(tenant: Tenant, principal: Principal, secret: str) -> OpenConversation:
+    """Return the conversation that a secret opens; a wrong one is counted against where it came from.
+
+    Raises:
+        NotFoundError: There is none.
+        TooManyError: Secrets were guessed at from there.
+    """
+    try:
+        return resume_conversation(tenant, secret)
+    except NotFoundError:
+        note_wrong_secret(tenant, "conversation", address=principal.address)
+        raise
 
 
 async def begin_in_turn(

@@ -10,23 +10,19 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 
 from ruma.business.handover import hand_over
-from ruma.errors import NotFoundError
 from ruma.server.access import VISITOR, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
-from ruma.server.asking import open_conversation
+from ruma.server.asking import open_conversation, resume_own
 from ruma.server.guarding import require_json
 from ruma.server.inbox_shapes import FeedbackGiven, PersonAsked, PersonWanted
 from ruma.server.limits import Limits
 from ruma.server.resources import Resources
 from ruma.server.shapes import ConversationText, conversation_of
 from ruma.tenant.agents import read_agent
-from ruma.tenant.attempts import note_wrong_secret
 from ruma.tenant.conversations import (
-    OpenConversation,
     delete_conversation,
     read_conversation,
-    resume_conversation,
 )
 from ruma.tenant.inbox import give_feedback, read_feedback
 from ruma.tenant.tenant import Tenant
@@ -40,7 +36,7 @@ def show_own_conversation(
     tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
 ) -> ConversationText:
     """Return the conversation that the secret opens, with what a person replied."""
-    number = _resume(tenant, principal, secret).id or 0
+    number = resume_own(tenant, principal, secret).id or 0
     thumbs = {message_id: given.is_helpful for message_id, given in read_feedback(tenant, number).items()}
     return conversation_of(tenant, read_conversation(tenant, number), thumbs)
 
@@ -50,7 +46,7 @@ def delete_own_conversation(
     tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
 ) -> None:
     """Delete the conversation that the secret opens, with everything that was said in it."""
-    delete_conversation(tenant, _resume(tenant, principal, secret).id or 0)
+    delete_conversation(tenant, resume_own(tenant, principal, secret).id or 0)
 
 
 @post(
@@ -70,7 +66,7 @@ def give_own_feedback(
 ) -> None:
     """Say whether an answer of one's own conversation helped, and why; or take it back."""
     limits.take_question(tenant, principal, visitor=secret)
-    _resume(tenant, principal, secret)
+    resume_own(tenant, principal, secret)
     give_feedback(tenant, secret, data.message_id, data.is_helpful, data.comment)
 
 
@@ -95,7 +91,7 @@ def ask_person(
     """Ask for a person, in one's own conversation or, without its header, in a new one whose secret is returned."""
     limits.take_question(tenant, principal, visitor=secret or "")
     conversation = (
-        _resume(tenant, principal, secret)
+        resume_own(tenant, principal, secret)
         if secret
         else open_conversation(read_agent(tenant), principal, data.channel, data.website, data.language)
     )
@@ -110,11 +106,3 @@ def ask_person(
         message=data.message,
     )
     return PersonAsked(conversation.secret, number)
-
-
-def _resume(tenant: Tenant, principal: Principal, secret: str) -> OpenConversation:
-    try:
-        return resume_conversation(tenant, secret)
-    except NotFoundError:
-        note_wrong_secret(tenant, "conversation", address=principal.address)
-        raise
