@@ -74,7 +74,7 @@ def find_routes() -> Routes:
         for method, (handler, *_) in getattr(route, "route_handler_map", {}).items():
             if method != "OPTIONS":
                 found.append((method, re.sub(r":\w+}", "}", route.path), handler.opt.get("policy")))
-    return found
+    return sorted(found, key=lambda one: one[:2][::-1])
 
 
 def address(path: str) -> str:
