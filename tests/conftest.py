@@ -20,7 +20,8 @@ def clean_environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("RUMA_"):
             monkeypatch.delenv(name)
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    for name in ("CREDENTIALS_DIRECTORY", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RUMA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
 

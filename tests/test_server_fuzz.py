@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
 
 
 @api.parametrize()
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_request_crashes_the_server(case: schemathesis.Case, server: tuple[str, dict[str, str]]) -> None:
     """Requests made from the description, valid and broken ones, get no answer of 500 or above."""
     url, key = server

@@ -63,7 +63,7 @@ def remove(
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Remove a question with its answer, and what visitors were answered from it."""
+    """Remove a question with its answer, also where visitors got it."""
     from ruma.tenant.pairs import read_pair, remove_pair
 
     with Parts(ctx, home=home) as parts:

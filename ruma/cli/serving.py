@@ -30,7 +30,7 @@ def serve(
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Answer in the browser and through the API, on this machine or for everyone.
+    """Answer on websites, in the browser and through the API.
 
     Each tenant has its chat page at /t/NAME/. Ctrl-C ends it, and lets running answers finish.
 

@@ -70,7 +70,7 @@ def check_steps(home: Path, acked: list[str]) -> None:
 
 @needs("strace")
 @pytest.mark.parametrize(
-    ("call", "every"), [*some("fsync", 8), *some("rename", 3), *some("unlink", 5), *some("pwrite64", 60)]
+    ("call", "every"), [*some("fsync", 16), *some("rename", 6), *some("unlink", 10), *some("pwrite64", 120)]
 )
 def test_a02_killed_at_any_write_of_documents(home: Path, tmp_path: Path, call: str, every: int) -> None:
     """The tenant has the acknowledged documents, each whole, and what was left undone can be done again."""
@@ -93,7 +93,7 @@ def test_a02_killed_at_any_write_of_documents(home: Path, tmp_path: Path, call: 
 
 @needs("strace")
 @pytest.mark.parametrize(
-    ("call", "every"), [*some("fsync", 12), *some("rename", 3), *some("unlink", 3), *some("pwrite64", 80)]
+    ("call", "every"), [*some("fsync", 24), *some("rename", 6), *some("unlink", 6), *some("pwrite64", 160)]
 )
 def test_a02_killed_at_any_write_of_uploads(home: Path, tmp_path: Path, call: str, every: int) -> None:
     """What was acknowledged as kept waits whole or is a document; what was discarded is gone; nothing lies about."""
@@ -123,7 +123,8 @@ def test_a02_killed_at_any_write_of_uploads(home: Path, tmp_path: Path, call: st
 
 @needs("strace")
 @pytest.mark.parametrize(
-    ("call", "every"), [*some("fsync", 6), *some("rename", 1), *some("link", 1), *some("unlink", 8), *some("mkdir", 4)]
+    ("call", "every"),
+    [*some("fsync", 14), *some("rename", 1), *some("link", 2), *some("unlink", 12), *some("mkdir", 6)],
 )
 def test_a02_killed_at_any_write_of_a_new_tenant(tmp_path: Path, call: str, every: int) -> None:
     """The tenant is there whole, or nothing of it is, its key included, and it can be made again."""

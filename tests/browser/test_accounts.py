@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from ruma.config import load_settings
 from ruma.tenant.home import Home
 from ruma.tenant.members import create_member
-from tests.browser.test_chat_page import CHROMIUM, FLAGS
+from tests.browser.test_chat_page import CHROMIUM, FLAGS, SIZES
 from tests.serving import Running, make_tenant
 
 PASSWORD, OTHER = "harbour violin ticket 83", "lantern gravel opera 51"
@@ -194,8 +194,7 @@ def test_an_owner_invites_a_person_and_makes_a_key(home: Home, open_page: Callab
     expect(row).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_the_pages_are_accessible_at_every_size(
     home: Home, open_page: Callable[..., Page], tmp_path: Path, scheme: str, width: int
 ) -> None:

@@ -30,6 +30,16 @@ PRICE = "Delivery to Marrowby costs £2.50."
 ELSEWHERE = "Which satellites orbit Neptune backwards?"
 WRITTEN = " ".join([f"Sentence number {number} is written here [1]." for number in range(20)])
 
+SIZES = [
+    (1280, "light"),
+    (360, "dark"),
+    pytest.param(1280, "dark", marks=pytest.mark.nightly),
+    pytest.param(360, "light", marks=pytest.mark.nightly),
+    pytest.param(390, "light", marks=pytest.mark.nightly),
+    pytest.param(390, "dark", marks=pytest.mark.nightly),
+]
+"""Widths and colour schemes that pages are looked at in: two of them in every run, all of them in the nightly one."""
+
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
 
 NewPage = Callable[..., Page]

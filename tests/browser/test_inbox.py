@@ -14,6 +14,7 @@ from ruma.config import load_settings
 from ruma.tenant.conversations import OpenConversation, add_exchange, begin_conversation
 from ruma.tenant.home import Home
 from ruma.tenant.inbox import ask_for_person, list_conversations
+from tests.browser.test_chat_page import SIZES
 from tests.filling import fill_inbox
 from tests.payloads import MARKUP
 from tests.serving import FLAGS, Running, make_tenant, sign_in
@@ -202,8 +203,7 @@ def test_hostile_words_are_words(home: Home, page: Page) -> None:
     assert all(re.match(r"http://127\.0\.0\.1:\d+/(t/acme|static)/", url) for url in requested)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_the_pages_fit_and_are_accessible(
     browser: Browser, home: Home, server: Running, width: int, scheme: Any, tmp_path: Path
 ) -> None:

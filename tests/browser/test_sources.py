@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from ruma.config import load_settings
 from ruma.tenant.home import Home
 from ruma.tenant.uploads import receive_upload, take_upload
+from tests.browser.test_chat_page import SIZES
 from tests.serving import FLAGS, Running, make_tenant, sign_in
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -172,8 +173,7 @@ def test_leaving_and_coming_back_keeps_the_rows(page: Page) -> None:
     expect(page.locator("#coming li")).to_contain_text("larger than 2 MB")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 360])
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_it_fits_and_is_accessible(browser: Browser, home: Home, server: Running, width: int, scheme: str) -> None:
     """Nothing is wider than the window, and axe-core finds nothing, with all kinds of rows and the form open."""
     with home.open("acme") as tenant:

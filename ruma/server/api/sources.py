@@ -1,7 +1,6 @@
 """What the tenant gives to learn from: uploads, texts, and the folders that the operator ingested.
 
-What hands something over keeps no answer for a repetition (`repeats=False`): it would hold a document's name after the
-document was removed, and sending the same again replaces it by the same.
+A file keeps no answer for a repetition (`repeats=False`): its body is a stream, and the same again replaces it.
 """
 
 from typing import Annotated, Any
@@ -36,7 +35,6 @@ def remove_one_source(tenant: NamedDependency[Tenant], source_id: Number) -> Non
 @post(
     "/sources/texts",
     policy=WRITE,
-    repeats=False,
     status_code=200,
     sync_to_thread=True,
     guards=[require_json],
