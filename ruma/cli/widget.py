@@ -48,8 +48,9 @@ def check(
 ) -> None:
     """Say what a website's page is missing to show the agent.
 
-    The line to add is said, too. It reads the page and its content security policy as a browser does. A file has no headers: give the page's
-    address where its server sends a policy. Ends with 0 where nothing is missing, and with 1 where something is.
+    The line to add is said, too. It reads the page and its content security policy as a browser does. A file has
+    no headers: give the page's address where its server sends a policy. Ends with 0 where nothing is missing, and
+    with 1 where something is.
     """
     from ruma.server.host_page import check_page
     from ruma.tenant.agents import read_agent
