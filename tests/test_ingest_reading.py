@@ -15,6 +15,7 @@ import pytest
 from ruma.errors import InputError
 from ruma.ingest.reading import Limits, Reader
 from tests.harness.needs import needs
+from tests.harness.process import is_running
 from tests.parsing import make_pdf, make_word, word_paragraph
 
 DATA = Path(__file__).parents[1] / "../shared/data"
@@ -238,10 +239,10 @@ def test_the_processes_die_with_their_parent() -> None:
             time.sleep(0.01)
         parent.kill()
 
-    deadline = time.monotonic() + 5
-    while any(Path(f"/proc/{one}").exists() for one in (pid, *children)) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 15
+    while any(is_running(one) for one in (pid, *children)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(Path(f"/proc/{one}").exists() for one in (pid, *children))
+    assert not any(is_running(one) for one in (pid, *children))
 
 
 def test_an_answer_that_makes_no_sense_is_not_believed() -> None:

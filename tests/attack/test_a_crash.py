@@ -36,8 +36,15 @@ PAGE = 4096
 
 
 def some(call: str, every: int) -> list[object]:
-    """Return the parameters for some of the points of a call now, and for all of them in the nightly run."""
-    return [pytest.param(call, every, id=call), pytest.param(call, 1, id=f"{call}-all", marks=pytest.mark.nightly)]
+    """Return the parameters for some of the points of a call now, and for all of them in the nightly run.
+
+    With every run only the calls that make something last, or visible: the others, too, are the nightly run's.
+    """
+    marks = () if call in ("fsync", "rename") else pytest.mark.nightly
+    return [
+        pytest.param(call, every, id=call, marks=marks),
+        pytest.param(call, 1, id=f"{call}-all", marks=pytest.mark.nightly),
+    ]
 
 
 @pytest.fixture
