@@ -19,6 +19,7 @@ from ruma.chat.evidence import (
 from ruma.chat.searching import Findings, FoundPassage
 from ruma.chat.words import mark_stems
 from ruma.tenant.index import StoredChunk
+from ruma.tenant.vectors import pack
 
 STEMS = ("open", "sundai")
 
@@ -39,10 +40,11 @@ def make_passage(
     for sentence in sentences:
         spans.append((at, at + len(sentence)))
         at += len(sentence) + len(gap)
-    none = np.zeros(4, np.float32)
+    none = np.zeros((1, 4), np.float32)
     vectors = np.array([[cosine, 0, 0, 0] for cosine in cosines or [0.5] * len(sentences)], np.float32).reshape(-1, 4)
+    whole, parts = pack(none), pack(np.vstack([none, vectors]))
     chunk = StoredChunk(
-        document_id, document_id, "a.md", title, "/a", heading, 3, start, text, tuple(spans), none, none, vectors
+        document_id, document_id, "a.md", title, "/a", heading, 3, start, text, tuple(spans), whole, parts
     )
     return FoundPassage(chunk, score, 0.5, 1.0, vectors[:, 0], mark_stems(sentences, STEMS))
 

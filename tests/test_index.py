@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from ruma.errors import NotReadyError
 from ruma.tenant.documents import remove_documents, store_document
 from ruma.tenant.home import Home
 from ruma.tenant.index import (
+    compare,
     count_chunks,
     document_frequencies,
     load_passages,
@@ -140,3 +143,32 @@ def test_the_bits_find_what_an_exact_search_finds(tenant: Tenant) -> None:
 
     assert isinstance(tenant.vectors, VectorCache)
     assert np.mean([len(one & two) / 10 for one, two in zip(found, exact, strict=True)]) >= 0.95
+
+
+def test_chunks_are_compared_as_their_vectors_are(tenant: Tenant) -> None:
+    """All at once or one by one, the cosines of whole, heading and sentences are the same."""
+    store(tenant, "a.md", "Bread is baked at noon. Cakes are not.", "Two cakes.", title="Our bread")
+    asked = EMBEDDER.embed_question("When are cakes baked?")
+    chunks = load_passages(tenant, [number for number, _ in search_vectors(tenant, asked, 5)])
+
+    compared = compare(chunks, asked)
+
+    assert [len(parts) for _, parts in compared] == [1 + len(chunk.sentences) for chunk in chunks]
+    for chunk, (whole, parts) in zip(chunks, compared, strict=True):
+        assert whole == pytest.approx(float(chunk.vector @ asked), abs=1e-5)
+        rows = np.vstack([chunk.prefix_vector[None, :], chunk.sentence_vectors])
+        np.testing.assert_allclose(parts, rows @ asked, atol=1e-5)
+
+
+def test_readings_within_one_state_do_not_see_what_comes_between(tenant: Tenant) -> None:
+    """What one reading found is there for the next, whatever is stored or removed meanwhile; after it, no more."""
+    first = store(tenant, "a.md", "One cake.")
+
+    with tenant.one_state():
+        before = count_chunks(tenant)
+        writer = threading.Thread(target=lambda: remove_documents(tenant, [first]))
+        writer.start()
+        writer.join()
+        assert count_chunks(tenant) == before == 1
+
+    assert count_chunks(tenant) == 0

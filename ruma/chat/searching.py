@@ -15,6 +15,7 @@ from ruma.models.vectors import Embedder
 from ruma.tenant.documents import check_embedder
 from ruma.tenant.index import (
     StoredChunk,
+    compare,
     count_chunks,
     document_frequencies,
     load_passages,
@@ -24,7 +25,6 @@ from ruma.tenant.index import (
 from ruma.tenant.tenant import Tenant
 
 Floats = NDArray[np.float32]
-_NO_MARKS = np.zeros((0, 0), np.bool_)
 
 MAX_QUESTION = 8_000
 """Characters that a question may have. A longer one is refused rather than read in part."""
@@ -105,13 +105,15 @@ def find(question: str, tenant: Tenant, embedder: Embedder) -> Findings:
     check_embedder(tenant, embedder.id)
     words = content_words(question)
     vector = embedder.embed_question(question)
-    near = search_vectors(tenant, vector, CANDIDATES)
-    if not near:
-        raise NotReadyError("There are no documents yet.", hint="Add some: ruma ingest FOLDER")
-    bm25 = dict(search_words(tenant, words, CANDIDATES))
-    chunks = load_passages(tenant, list(dict.fromkeys([*(number for number, _ in near), *bm25])))
-    stems = group_by_stem(words)
-    found = Findings(vector, tuple(stems), weigh_words(tenant, tuple(stems.values())), ())
+    with tenant.one_state():
+        near = search_vectors(tenant, vector, CANDIDATES)
+        if not near:
+            raise NotReadyError("There are no documents yet.", hint="Add some: ruma ingest FOLDER")
+        bm25 = dict(search_words(tenant, words, CANDIDATES))
+        chunks = load_passages(tenant, list(dict.fromkeys([*(number for number, _ in near), *bm25])))
+        stems = group_by_stem(words)
+        weights = weigh_words(tenant, tuple(stems.values()))
+    found = Findings(vector, tuple(stems), weights, ())
     return replace(found, passages=tuple(_fuse(found, chunks, bm25)))
 
 
@@ -136,27 +138,25 @@ def weigh_words(tenant: Tenant, words: Sequence[str]) -> Floats:
 
 def _fuse(found: Findings, chunks: Sequence[StoredChunk], bm25: Mapping[int, float]) -> list[FoundPassage]:
     total = max(float(found.weights.sum()), 1e-9)
-    measured = [_measure(found, chunk, bm25.get(chunk.id, 0.0)) for chunk in chunks]
-    early = [score + EARLY_WORDS_WEIGHT * passage.words / total for score, passage in measured]
-    best = sorted(range(len(measured)), key=lambda place: -early[place])[:COVERED]
+    compared = compare(chunks, found.vector)
+    scores = [_score(chunk, *cosines) for chunk, cosines in zip(chunks, compared, strict=True)]
+    words = [bm25.get(chunk.id, 0.0) for chunk in chunks]
+    early = [score + EARLY_WORDS_WEIGHT * held / total for score, held in zip(scores, words, strict=True)]
     fused = []
-    for place in best:
-        score, passage = measured[place]
-        marks = mark_stems(sentences_of(passage.chunk), found.stems)
+    for place in sorted(range(len(chunks)), key=lambda place: -early[place])[:COVERED]:
+        chunk, (cosine, parts) = chunks[place], compared[place]
+        marks = mark_stems(sentences_of(chunk), found.stems)
         coverage = float((marks @ found.weights).max(initial=0.0)) / total
-        score += WORDS_WEIGHT * passage.words / total + COVERAGE_WEIGHT * coverage**2
-        fused.append(replace(passage, score=score, marks=marks))
+        score = scores[place] + WORDS_WEIGHT * words[place] / total + COVERAGE_WEIGHT * coverage**2
+        fused.append(FoundPassage(chunk, score, cosine, words[place], parts[1:], marks))
     return sorted(fused, key=lambda passage: -passage.score)
 
 
-def _measure(found: Findings, chunk: StoredChunk, words: float) -> tuple[float, FoundPassage]:
-    """Return the part of a passage's score that its vectors give, and the passage without its marks."""
-    cosine = float(chunk.vector @ found.vector)
+def _score(chunk: StoredChunk, cosine: float, parts: Floats) -> float:
+    """Return the part of a passage's score that its vectors give."""
     # What has no heading is compared as a whole, else it would fall behind everything that has one.
-    heading = float(chunk.prefix_vector @ found.vector) if chunk.prefix_vector.any() else cosine
-    sentences = chunk.sentence_vectors @ found.vector
-    score = max(cosine, heading, float(sentences.max(initial=-1.0))) + HEADING_WEIGHT * heading
-    return score, FoundPassage(chunk, score, cosine, words, sentences, _NO_MARKS)
+    heading = float(parts[0]) if chunk.has_prefix else cosine
+    return max(cosine, heading, float(parts[1:].max(initial=-1.0))) + HEADING_WEIGHT * heading
 
 
 def sentences_of(chunk: StoredChunk) -> list[str]:

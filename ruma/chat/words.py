@@ -66,15 +66,18 @@ def group_by_stem(words: Sequence[str]) -> dict[str, str]:
 def mark_stems(texts: Sequence[str], stems: Sequence[str]) -> NDArray[np.bool_]:
     """Return which stems each text holds: one row a text, one column a stem.
 
-    A stem begins as its word does, so only words with the right first letters are stemmed:
+    A stem begins as its word does, so only words with the right first letters are looked at:
     stemming every word of 30 passages would take as long as the rest of a search.
     """
     marks = np.zeros((len(texts), len(stems)), np.bool_)
+    if not stems:
+        return marks
     places = {one: place for place, one in enumerate(stems)}
-    beginnings = {one[:2] for one in stems}
+    beginnings = "|".join({re.escape(one[:2]) for one in stems})
+    likely = re.compile(rf"(?<![^\W_])(?:{beginnings})[^\W_]*")
     for row, text in enumerate(texts):
-        for word in set(split_words(text)):
-            if word[:2] in beginnings and (place := places.get(stem(word))) is not None:
+        for word in set(likely.findall(fold(text))):
+            if (place := places.get(stem(word))) is not None:
                 marks[row, place] = True
     return marks
 

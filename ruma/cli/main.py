@@ -31,14 +31,23 @@ from ruma.cli import (
 from ruma.cli.output import clean
 from ruma.errors import RumaError
 
-_PANELS = _START, _USE, _SET_UP, _CARE = "Start", "Documents and questions", "Set up", "Run and look after"
+_PANELS = _START, _USE, _SET_UP, _PRIVACY, _CARE = (
+    "Start",
+    "Documents and questions",
+    "Set up",
+    "Privacy",
+    "Run and look after",
+)
 
 
 class ShowErrors(TyperGroup):
     """Print a RumaError as one line; let every other exception crash loudly."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Run the command."""
+        """Run the command: whoever types it has the machine."""
+        from ruma.tenant.audit import act_as
+
+        act_as("operator")
         try:
             return super().invoke(ctx)
         except RumaError as exc:
@@ -53,6 +62,8 @@ class ShowErrors(TyperGroup):
             panels[panel].append((name, command.get_short_help_str(70)))
         widest = max(len(name) for name in self.commands)
         for panel, rows in panels.items():
+            if not rows:
+                continue
             with formatter.section(panel):
                 formatter.write_dl([(name.ljust(widest), text) for name, text in rows])
 

@@ -18,6 +18,7 @@ from ruma.server.addresses import PublicAddress
 from ruma.tenant.agents import read_agent
 from ruma.tenant.api_keys import ApiKey, find_api_key, is_valid
 from ruma.tenant.attempts import note_wrong_secret
+from ruma.tenant.audit import act_as
 from ruma.tenant.members import Member
 from ruma.tenant.sessions import Session, find_session, is_open
 from ruma.tenant.tenant import Tenant
@@ -76,6 +77,11 @@ class Principal:
     def member(self) -> Member | None:
         """The member, where it is one."""
         return self.session.member if self.session else None
+
+    @property
+    def number(self) -> int:
+        """The member's or the key's number; 0 for a visitor."""
+        return self.session.member.id if self.session else self.key.id if self.key else 0
 
     @property
     def name(self) -> str:
@@ -137,13 +143,30 @@ async def check_access(connection: Connection, handler: BaseRouteHandler) -> Non
         return  # the framework's own answer: which methods there are
     policy: Policy = handler.opt["policy"]
     if policy != PUBLIC:
-        connection.scope["ruma_principal"] = await sync_to_thread(_admit, connection, policy)  # type: ignore[typeddict-unknown-key]
+        principal = await sync_to_thread(_admit, connection, policy)
+        connection.scope["ruma_principal"] = principal  # type: ignore[typeddict-unknown-key]
+        act_as(principal.kind, principal.number, address=principal.address)
+    else:
+        act_as("visitor", address=_address(connection))
 
 
 def principal_of(connection: Connection) -> Principal:
     """Return who asks, as `check_access` noted it; on a public route, a visitor."""
     found: Principal | None = connection.scope.get("ruma_principal")  # type: ignore[assignment]
     return found or Principal("visitor", address=_address(connection))
+
+
+async def tenant_of(connection: Connection, name: str) -> Tenant:
+    """Return the tenant that the address names; the guard has opened it, except on a public route.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    noted: Tenant | None = connection.scope.get("ruma_tenant")  # type: ignore[assignment]
+    if noted is not None:
+        return noted
+    opened: Tenant = await sync_to_thread(connection.app.state.resources.tenant, name)
+    return opened
 
 
 def identify(connection: Connection, tenant: Tenant) -> Principal:
@@ -179,6 +202,7 @@ def sent_by_our_page(connection: Connection, principal: Principal) -> bool:
 
 def _admit(connection: Connection, policy: Policy) -> Principal:
     tenant = connection.app.state.resources.tenant(connection.path_params["name"])
+    connection.scope["ruma_tenant"] = tenant  # type: ignore[typeddict-unknown-key]
     principal = identify(connection, tenant)
     is_ours = sent_by_our_page(connection, principal)
     if principal.may(policy) and is_ours:

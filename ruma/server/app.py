@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.types import Message, Receive, Scope, Send
 
 from ruma.errors import RumaError
-from ruma.server.access import READ, Principal, check_access, principal_of
+from ruma.server.access import READ, Principal, check_access, principal_of, tenant_of
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import describe_api
 from ruma.server.api.health import show_health
@@ -137,9 +137,6 @@ def create_app(
     seats = Turns(finding=MAX_FINDING, writing=MAX_WRITING)
     intake = Intake()
 
-    def open_tenant(name: FromPath[str]) -> Tenant:
-        return resources.tenant(name)
-
     @asynccontextmanager
     async def keep_open(_: Litestar) -> AsyncIterator[None]:
         await sync_to_thread(resources.warm)
@@ -160,7 +157,7 @@ def create_app(
             "principal": Provide(principal_of_request, sync_to_thread=False),
             "seats": Provide(lambda: seats, sync_to_thread=False),
             "intake": Provide(lambda: intake, sync_to_thread=False),
-            "tenant": Provide(open_tenant, sync_to_thread=True),
+            "tenant": Provide(tenant_of_request),
         },
         guards=[check_access],
         state=State({"resources": resources, "public": public or PublicAddress()}),
@@ -176,6 +173,11 @@ def create_app(
 def principal_of_request(request: Request[Any, Any, Any]) -> Principal:
     """Return who asks."""
     return principal_of(request)
+
+
+async def tenant_of_request(request: Request[Any, Any, Any], name: FromPath[str]) -> Tenant:
+    """Return the tenant of that name."""
+    return await tenant_of(request, name)
 
 
 @get("/t/{name:str}/api/openapi.json", policy=READ, include_in_schema=False, sync_to_thread=True)

@@ -1,6 +1,5 @@
 """From a question to the events of its answer."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from litestar.concurrency import sync_to_thread
 from ruma.chat.answering import Answer, answer
 from ruma.errors import NotFoundError, TooManyError
 from ruma.server.access import Principal
-from ruma.server.events import BEAT, Event, in_one_thread
+from ruma.server.events import BEAT, Event, all_at_once, in_one_thread
 from ruma.server.failures import Failure, describe_failure
 from ruma.server.resources import Resources
-from ruma.server.seats import TenantSeats, Turns
+from ruma.server.seats import Turns
 from ruma.server.shapes import Done, Evidence, Mode, Question, Token, Waiting, place_of
 from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.attempts import note_wrong_secret
@@ -150,12 +149,13 @@ async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, Non
         ),
     )
     # Quoting needs no model, so it waits for nobody who uses one.
-    turn: TenantSeats | asyncio.Semaphore = asyncio.Semaphore()
+    pieces = all_at_once(reply.tokens, begun.check)
     if reply.mode == "write":
         turn = seats.writing.of(tenant.id)
         if place := seats.writing.place_of(tenant.id):
             yield Event("waiting", Waiting(place))
-    async with aclosing(in_one_thread(reply.tokens, turn, begun.check)) as tokens:
+        pieces = in_one_thread(reply.tokens, turn, begun.check)
+    async with aclosing(pieces) as tokens:
         async for text in tokens:
             yield Event("token", Token(text)) if text else BEAT
     yield Event(

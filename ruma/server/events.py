@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from litestar import Request
+from litestar.concurrency import sync_to_thread
 from litestar.serialization import encode_json
 
 from ruma.server.seats import TenantSeats
@@ -40,7 +41,7 @@ def encode_event(event: Event) -> bytes:
 
 
 async def in_one_thread(
-    items: Iterator[str], seats: TenantSeats | asyncio.Semaphore, check: Callable[[], object]
+    items: Iterator[str], seats: TenantSeats, check: Callable[[], object]
 ) -> AsyncGenerator[str, None]:
     """Wait for a seat, then iterate and close the items in one thread, for as long as this is iterated.
 
@@ -67,13 +68,32 @@ async def in_one_thread(
             _close(items)
 
 
+async def all_at_once(items: Iterator[str], check: Callable[[], object]) -> AsyncGenerator[str, None]:
+    """Give the items after the last of them is there: for those that no model writes, which are there at once.
+
+    Args:
+        items: What is iterated, in one go and one thread. Closed in every case.
+        check: Called before; what it raises ends the iteration.
+    """
+
+    def read() -> list[str]:
+        check()
+        return [item for item in items if item]
+
+    try:
+        for item in await sync_to_thread(read):
+            yield item
+    finally:
+        _close(items)
+
+
 def _pump(
     items: Iterator[str],
     check: Callable[[], object],
     stop: threading.Event,
     call: Callable[..., None],
     queue: asyncio.Queue[tuple[str, Any]],
-    seats: TenantSeats | asyncio.Semaphore,
+    seats: TenantSeats,
 ) -> None:
     last: tuple[str, Any] = ("end", None)
     try:

@@ -3,14 +3,13 @@
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruma.errors import NotReadyError
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.vectors import refresh, unpack
+from ruma.tenant.vectors import cosines, refresh, unpack
 
 TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 1.0, 1.0
 
@@ -30,15 +29,37 @@ class StoredChunk:
     text: str
     sentences: tuple[tuple[int, int], ...]
     """Character spans in the chunk's text."""
-    vector: NDArray[np.float32]
-    """(d,) the passage as a whole."""
-    prefix_vector: NDArray[np.float32]
-    """(d,) its title and headings."""
-    sentence_vectors: NDArray[np.float32]
-    """(n, d) one a sentence."""
+    packed: bytes
+    """The vector of the passage as a whole, as stored."""
+    packed_parts: bytes
+    """Those of its title with its headings, and of each sentence, as stored."""
 
+    @property
+    def dimension(self) -> int:
+        """How many numbers a vector has."""
+        return len(self.packed) - 4
 
-_PLAIN = ("id", "document_id", "document_name", "title", "source_location", "heading", "page", "start", "text")
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """(d,) the passage as a whole."""
+        whole: NDArray[np.float32] = unpack(self.packed, self.dimension)[0]
+        return whole
+
+    @property
+    def prefix_vector(self) -> NDArray[np.float32]:
+        """(d,) its title and headings; zeros where it has none."""
+        prefix: NDArray[np.float32] = unpack(self.packed_parts, self.dimension)[0]
+        return prefix
+
+    @property
+    def has_prefix(self) -> bool:
+        """Whether there is a title or a heading: without, that vector is stored with a scale of zero."""
+        return any(self.packed_parts[:4])
+
+    @property
+    def sentence_vectors(self) -> NDArray[np.float32]:
+        """(n, d) one a sentence."""
+        return unpack(self.packed_parts, self.dimension)[1:]
 
 
 def search_words(tenant: Tenant, terms: Sequence[str], limit: int) -> list[tuple[int, float]]:
@@ -81,7 +102,6 @@ def load_passages(tenant: Tenant, chunk_ids: Sequence[int]) -> list[StoredChunk]
         return []
     marks = ",".join("?" * len(chunk_ids))
     with tenant.reading() as db:
-        dimension = db.execute("select dimension from search_index").fetchone()[0]
         rows = db.execute(
             f"""select chunk.id, document.id, document.name, document.title, source.location, chunk.heading,
                 chunk.page, chunk.start, chunk.text, chunk.sentences, vector.vector, sentence_vector.vectors
@@ -92,8 +112,18 @@ def load_passages(tenant: Tenant, chunk_ids: Sequence[int]) -> list[StoredChunk]
                 where chunk.id in ({marks})""",
             list(chunk_ids),
         ).fetchall()
-    found = {row[0]: _stored_chunk(row, dimension) for row in rows}
+    found = {row[0]: StoredChunk(*(*row[:9], unpack_spans(row[9]), *row[10:])) for row in rows}
     return [found[number] for number in chunk_ids if number in found]
+
+
+def compare(chunks: Sequence[StoredChunk], vector: NDArray[np.float32]) -> list[tuple[float, NDArray[np.float32]]]:
+    """Return the cosines to a unit vector (d,) of each chunk as a whole, and of its parts (1 + n,).
+
+    The first part is the title with the headings, the others are the sentences.
+    """
+    wholes = cosines([chunk.packed for chunk in chunks], vector)
+    parts = cosines([chunk.packed_parts for chunk in chunks], vector)
+    return [(float(whole[0]), part) for whole, part in zip(wholes, parts, strict=True)]
 
 
 def count_chunks(tenant: Tenant) -> int:
@@ -104,13 +134,13 @@ def count_chunks(tenant: Tenant) -> int:
 
 def document_frequencies(tenant: Tenant, terms: Sequence[str]) -> dict[str, int]:
     """Return for each word how many chunks hold it, stemmed as the full-text index stems."""
+    asked = list(dict.fromkeys(terms))
+    if not asked:
+        return {}
+    sql = " union all ".join(["select ?, count(*) from chunk_fts where chunk_fts match ?"] * len(asked))
     with tenant.reading() as db:
-        return {
-            term: db.execute(
-                "select count(*) from chunk_fts where chunk_fts match ?", [_as_words([term]) or '""']
-            ).fetchone()[0]
-            for term in dict.fromkeys(terms)
-        }
+        rows = db.execute(sql, [value for term in asked for value in (term, _as_words([term]) or '""')]).fetchall()
+    return dict(rows)
 
 
 def pack_spans(spans: Sequence[tuple[int, int]]) -> bytes:
@@ -127,15 +157,3 @@ def unpack_spans(blob: bytes) -> tuple[tuple[int, int], ...]:
 def _as_words(terms: Sequence[str]) -> str:
     quoted = ('"' + term.replace('"', " ").replace("\0", " ") + '"' for term in dict.fromkeys(terms))
     return " OR ".join(word for word in quoted if any(letter.isalnum() for letter in word))
-
-
-def _stored_chunk(row: Sequence[Any], dimension: int) -> StoredChunk:
-    plain: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
-    rows = unpack(row[-1], dimension)
-    return StoredChunk(
-        **plain,
-        sentences=unpack_spans(row[-3]),
-        vector=unpack(row[-2], dimension)[0],
-        prefix_vector=rows[0],
-        sentence_vectors=rows[1:],
-    )

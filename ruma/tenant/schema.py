@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,241 +12,16 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of the tenant directory as a whole; a newer one is refused."""
 
-_FIRST = """
-create table ruma_identity (tenant_id text not null) strict;
-
-create table agent (
-    id integer primary key check (id = 1),
-    name text not null, greeting text not null, instructions text not null, decline text not null,
-    mode text not null, model text not null, questions text not null
-) strict;
-
-create table source (
-    id integer primary key autoincrement,
-    kind text not null, location text not null, added_at text not null,
-    unique (kind, location)
-) strict;
-
-create table document (
-    id integer primary key autoincrement,
-    source_id integer not null references source (id),
-    name text not null, title text not null, media_type text not null,
-    content_hash text not null, reader text not null, size_bytes integer not null,
-    original_id text not null unique, added_at text not null,
-    unique (source_id, name)
-) strict;
-
--- The chunks of a document tile it: joined in order, their texts are its whole text.
-create table chunk (
-    id integer primary key autoincrement,
-    document_id integer not null references document (id),
-    start integer not null, "end" integer not null,
-    heading text not null, page integer, text text not null,
-    sentences blob not null
-) strict;
-create index chunk_document on chunk (document_id);
-
--- Passage vectors lie apart from the others, so that loading all of them reads 13 times fewer pages.
-create table vector (chunk_id integer primary key references chunk (id), vector blob not null) strict;
-create table sentence_vector (chunk_id integer primary key references chunk (id), vectors blob not null) strict;
-
--- Without its own copy of the text; a delete hands the old values back. `secure-delete` takes a deleted
--- document's words out of the index at once, where FTS5 would else only mark them.
-create virtual table chunk_fts using fts5 (
-    title, heading, text, content='', tokenize="porter unicode61 remove_diacritics 2"
-);
-insert into chunk_fts (chunk_fts, rank) values ('secure-delete', 1);
-
--- One row: which model made the vectors, and a counter that every change of the index moves on.
-create table search_index (
-    id integer primary key check (id = 1), embedder_id text not null, dimension integer not null,
-    revision integer not null
-) strict;
-insert into search_index values (1, '', 0, 0);
-
--- Deletions that still wait for a reader to leave before they are gone from the file.
-create table pending_erasure (id integer primary key, asked_at text not null) strict;
-
-create table conversation (id text primary key, started_at text not null) strict;
-create table message (
-    id integer primary key autoincrement,
-    conversation_id text not null references conversation (id) on delete cascade,
-    role text not null, text text not null, mode text not null, is_declined integer not null,
-    created_at text not null
-) strict;
-create index message_conversation on message (conversation_id);
-
--- A citation holds no words of the document, only the place; when the document goes, so does the quote.
-create table citation (
-    message_id integer not null references message (id) on delete cascade,
-    number integer not null,
-    document_id integer references document (id) on delete set null,
-    start integer not null, "end" integer not null,
-    primary key (message_id, number)
-) strict;
-create index citation_document on citation (document_id);
-"""
-
-_SECOND = """
-alter table agent add column tone text not null default 'friendly';
-alter table agent add column language text not null default '';
-alter table agent add column strictness text not null default 'balanced';
-alter table agent add column accent text not null default '#0d6b5b';
-alter table agent add column theme text not null default 'auto';
-alter table agent add column position text not null default 'right';
-alter table agent add column websites text not null default '[]';
-alter table agent add column is_published integer not null default 0;
-alter table agent add column offers_person integer not null default 1;
-
--- One row: the business itself, and where mail about it goes.
-create table profile (
-    id integer primary key check (id = 1),
-    business_name text not null default '', website text not null default '',
-    contact_email text not null default '', notify_email text not null default ''
-) strict;
-insert into profile (id) values (1);
-
-create table member (
-    id integer primary key autoincrement,
-    email text not null unique, name text not null,
-    role text not null check (role in ('owner', 'editor', 'viewer')),
-    password_hash text not null,
-    totp_secret text, totp_last_step integer not null default 0,
-    -- Goes up when every session of the member must end.
-    session_epoch integer not null default 0,
-    is_disabled integer not null default 0,
-    created_at text not null, last_seen_at text
-) strict;
-create table recovery_code (
-    member_id integer not null references member (id) on delete cascade, code_hash blob not null,
-    primary key (member_id, code_hash)
-) strict;
-
--- Times are seconds since 1970: they are compared, and bounded above as well, so that a clock that was set back
--- revives nothing. Of every secret only the SHA-256 is kept.
-create table session (
-    id integer primary key autoincrement,
-    secret_hash blob not null unique,
-    member_id integer not null references member (id) on delete cascade,
-    epoch integer not null, started_at real not null, seen_at real not null,
-    browser text not null, address text not null
-) strict;
-create index session_member on session (member_id);
-create table link (
-    secret_hash blob primary key,
-    purpose text not null check (purpose in ('setup', 'invitation', 'reset', 'second-step')),
-    member_id integer references member (id) on delete cascade,
-    email text not null default '', role text not null default '',
-    started_at real not null, ends_at real not null
-) strict;
-create table api_key (
-    id integer primary key autoincrement,
-    name text not null, secret_hash blob not null unique, beginning text not null, scopes text not null,
-    created_by text not null, created_at text not null, last_used_at text
-) strict;
-
--- Failed tries at a secret, by what was tried and from where (hashed). The wait that is left is stored, not its
--- end: neither a restart nor a clock that jumps shortens it.
-create table attempt (
-    subject blob primary key, failures integer not null, wait_seconds real not null, noted_at text not null
-) strict;
-
--- What was handed over to be read, and what became of it. The bytes lie sealed in `uploads/` until then.
-create table upload (
-    id integer primary key autoincrement,
-    kind text not null check (kind in ('upload', 'text')), name text not null, size_bytes integer not null,
-    sealed_id text not null unique,
-    state text not null check (state in ('waiting', 'reading', 'done', 'failed')),
-    reason text not null default '',
-    -- How often reading it was begun: one that takes the server down must not do so for ever.
-    tries integer not null default 0,
-    document_id integer references document (id) on delete set null,
-    added_by text not null, added_at text not null, ended_at text
-) strict;
-create index upload_state on upload (state);
-create index upload_document on upload (document_id);
-
--- A conversation's number is for members; a visitor needs its secret, of which only the hash is kept.
-alter table citation rename to old_citation;
-alter table message rename to old_message;
-alter table conversation rename to old_conversation;
-drop index message_conversation;
-drop index citation_document;
-create table conversation (
-    id integer primary key autoincrement,
-    secret_hash blob unique,
-    channel text not null check (channel in ('page', 'widget', 'api', 'terminal', 'trial')),
-    website text not null default '', language text not null default '',
-    started_at text not null, last_at text not null,
-    visitor_name text not null default '', visitor_email text not null default '',
-    wants_person_since text, answered_at text,
-    is_read integer not null default 0, is_closed integer not null default 0,
-    -- Counted as messages come, so that a list of ten thousand needs no look at their messages.
-    questions integer not null default 0, declined integer not null default 0,
-    helpful integer not null default 0, unhelpful integer not null default 0
-) strict;
--- Holds all that the inbox filters by: a count over ten thousand reads this and no conversation.
-create index conversation_inbox on conversation (
-    last_at desc, id desc, channel, is_closed, is_read, wants_person_since, answered_at,
-    questions, declined, helpful, unhelpful
-);
-create index conversation_waiting on conversation (channel)
-    where wants_person_since is not null and answered_at is null and is_closed = 0;
-create index conversation_named on conversation (visitor_name, visitor_email)
-    where visitor_name <> '' or visitor_email <> '';
-create table message (
-    id integer primary key autoincrement,
-    conversation_id integer not null references conversation (id) on delete cascade,
-    role text not null check (role in ('visitor', 'agent', 'person')),
-    text text not null, mode text not null, is_declined integer not null, author text not null default '',
-    created_at text not null
-) strict;
-create index message_conversation on message (conversation_id);
-create index message_time on message (created_at, role, is_declined, conversation_id);
-create index message_declined on message (created_at) where is_declined = 1;
-create table citation (
-    message_id integer not null references message (id) on delete cascade,
-    number integer not null,
-    document_id integer references document (id) on delete set null,
-    start integer not null, "end" integer not null,
-    primary key (message_id, number)
-) strict;
-create index citation_document on citation (document_id);
-create table feedback (
-    message_id integer primary key references message (id) on delete cascade,
-    is_helpful integer not null, comment text not null default '', given_at text not null
-) strict;
-
--- Finds conversations by their words. An entry goes with its message, and at once.
-create virtual table message_fts using fts5 (
-    text, content='message', content_rowid='id', tokenize="porter unicode61 remove_diacritics 2"
-);
-insert into message_fts (message_fts, rank) values ('secure-delete', 1);
-create trigger message_added after insert on message begin
-    insert into message_fts (rowid, text) values (new.id, new.text); end;
-create trigger message_removed after delete on message begin
-    insert into message_fts (message_fts, rowid, text) values ('delete', old.id, old.text); end;
-create trigger message_changed after update of text on message begin
-    insert into message_fts (message_fts, rowid, text) values ('delete', old.id, old.text);
-    insert into message_fts (rowid, text) values (new.id, new.text); end;
-
--- The answers to writes that named an idempotency key, for a day.
-create table kept_response (
-    key_hash blob primary key, request_hash blob not null, status integer not null, body blob not null,
-    kept_at real not null
-) strict;
-"""
-
 
 def first_tables(db: "Database") -> None:
     """Make every table of version 0.1.0."""
-    for statement in _statements(_FIRST):
+    for statement in _script("first_tables"):
         db.execute(statement)
 
 
 def accounts_and_inbox(db: "Database") -> None:
     """Make the tables for members, uploads and the inbox; conversations so far keep their secrets, hashed."""
-    for statement in _statements(_SECOND):
+    for statement in _script("accounts_and_inbox"):
         db.execute(statement)
     numbers = {}
     for secret, started_at in db.execute("select id, started_at from old_conversation order by started_at").fetchall():
@@ -271,7 +47,13 @@ def accounts_and_inbox(db: "Database") -> None:
     db.execute("insert into pending_erasure (asked_at) values (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))")
 
 
-STEPS = (first_tables, accounts_and_inbox)
+def audit_log(db: "Database") -> None:
+    """Make the table of what was done by whom."""
+    for statement in _script("audit_log"):
+        db.execute(statement)
+
+
+STEPS = (first_tables, accounts_and_inbox, audit_log)
 
 
 def migrations() -> "Migrations":
@@ -284,9 +66,11 @@ def migrations() -> "Migrations":
     return history
 
 
-def _statements(script: str) -> list[str]:
+def _script(name: str) -> list[str]:
+    """Return the statements of a file in `tables/`."""
+    script = files(__package__).joinpath("tables", f"{name}.sql").read_text(encoding="utf-8")
     # `executescript` would commit the migration's transaction before it begins.
     lines = (line for line in script.splitlines() if not line.lstrip().startswith("--"))
     # A statement ends where the next line is not indented: a trigger has statements inside.
-    parts = re.split(r";\n(?! )", "\n".join(lines))
+    parts = re.split(r";\n(?! )", "\n".join(lines) + "\n")
     return [statement for part in parts if (statement := part.strip(" \n;"))]

@@ -1,5 +1,6 @@
 """An open tenant: the way to its database, and nothing that could reach another tenant's."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,11 +34,13 @@ class Tenant:
         self.id = tenant_id
         self.folder = folder
         self.key = key
+        self._file = folder / FILE_NAME
         self.vectors: VectorCache | None = None
         self.pairs: PairIndex | None = None
         self.attempts: Attempts | None = None
         self._lock = threading.Lock()
         self._kept: list[Database] = []
+        self._held: dict[int, Database] = {}
         self._is_closed = False
         self._inode = self._stat_inode()
 
@@ -68,12 +71,34 @@ class Tenant:
             NotFoundError: The tenant's directory is gone.
             StoreError: The database cannot be used.
         """
+        held = self._held.get(threading.get_ident())
+        if held is not None:
+            yield held
+            return
         with self._connection() as db:
             db.execute("begin")
             try:
                 yield db
             finally:
                 db.rollback()
+
+    @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """Let every `reading` of this thread see the same state: what one found is there for the next.
+
+        Not for a generator, which may go on in another thread.
+
+        Raises:
+            NotFoundError: The tenant's directory is gone.
+            StoreError: The database cannot be used.
+        """
+        thread = threading.get_ident()
+        with self.reading() as db:
+            self._held[thread] = db
+            try:
+                yield
+            finally:
+                del self._held[thread]
 
     @contextmanager
     def writing(self) -> Iterator["Database"]:
@@ -118,7 +143,7 @@ class Tenant:
     @contextmanager
     def _connection(self) -> Iterator["Database"]:
         self.check_present()
-        with translated(self.folder / FILE_NAME):
+        with translated(self._file):
             db = self._take()
             try:
                 yield db
@@ -145,6 +170,6 @@ class Tenant:
 
     def _stat_inode(self) -> int:
         try:
-            return (self.folder / FILE_NAME).stat().st_ino
+            return os.stat(self._file).st_ino
         except OSError:
             return 0

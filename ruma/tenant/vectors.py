@@ -7,7 +7,9 @@ The search is exact over few candidates: the sign bits choose them (48 bytes a v
 dimensions), and the bytes rank them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +39,21 @@ def unpack(blob: bytes, dimension: int) -> Floats:
     scales = np.frombuffer(blob, np.float32, count)
     steps = np.frombuffer(blob, np.int8, offset=4 * count).reshape(count, dimension)
     return steps.astype(np.float32) * scales[:, None]
+
+
+def cosines(blobs: Sequence[bytes], vector: Floats) -> list[Floats]:
+    """Return for each blob that `pack` wrote the cosines (n,) of its vectors to a unit vector (d,).
+
+    All are compared at once: a question meets some hundred sentences in some dozen blobs.
+    """
+    dimension = len(vector)
+    counts = [len(blob) // (dimension + 4) for blob in blobs]
+    steps = b"".join([blob[4 * count :] for blob, count in zip(blobs, counts, strict=True)])
+    scales = b"".join([blob[: 4 * count] for blob, count in zip(blobs, counts, strict=True)])
+    matrix = np.frombuffer(steps, np.int8).reshape(-1, dimension).astype(np.float32)
+    found: Floats = (matrix @ vector) * np.frombuffer(scales, np.float32)
+    ends = list(accumulate(counts))
+    return [found[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
 @dataclass(frozen=True)
