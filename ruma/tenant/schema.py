@@ -53,7 +53,13 @@ def audit_log(db: "Database") -> None:
         db.execute(statement)
 
 
-STEPS = (first_tables, accounts_and_inbox, audit_log)
+def backups(db: "Database") -> None:
+    """Make the table of the backups that hold the tenant."""
+    for statement in _script("backups"):
+        db.execute(statement)
+
+
+STEPS = (first_tables, accounts_and_inbox, audit_log, backups)
 
 
 def migrations() -> "Migrations":

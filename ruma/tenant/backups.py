@@ -1,0 +1,73 @@
+"""Which backups hold the tenant: what an erasure cannot reach, and names."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ruma.tenant.audit import note
+from ruma.tenant.tenant import Tenant
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+@dataclass(frozen=True)
+class BackupInfo:
+    """A backup that holds the tenant as it was at a moment."""
+
+    snapshot: str
+    """Its name in its folder."""
+    target_id: str
+    """The folder's own random number, also where it is mounted elsewhere."""
+    folder: str
+    """Where the folder lay when the backup was made."""
+    made_at: str
+    is_whole: bool
+    """False while it is being made, and of one that was interrupted: what it wrote until then lies there."""
+
+
+def list_backups(tenant: Tenant) -> list[BackupInfo]:
+    """Return the backups that hold the tenant, the oldest first.
+
+    What was erased after `made_at` can be in them.
+    """
+    with tenant.reading() as db:
+        rows = db.execute("select snapshot, target_id, folder, made_at, is_whole from backup order by made_at, rowid")
+        return [BackupInfo(*row[:4], bool(row[4])) for row in rows]
+
+
+def begin_backup(tenant: Tenant, backup: BackupInfo) -> None:
+    """Write down that a backup is being made, before it reads anything."""
+    with tenant.writing() as db:
+        _insert(db, backup)
+
+
+def finish_backup(tenant: Tenant, backup: BackupInfo, *, size_bytes: int) -> None:
+    """Write down that a backup is whole."""
+    with tenant.writing() as db:
+        db.execute("update backup set is_whole = 1 where snapshot = ?", [backup.snapshot])
+        note(db, "backup.made", made_at=backup.made_at, snapshot=backup.snapshot, size_bytes=size_bytes)
+
+
+def add_backups(tenant: Tenant, backups: Collection[BackupInfo]) -> None:
+    """Write down backups that hold what the tenant was restored from."""
+    with tenant.writing() as db:
+        for backup in backups:
+            _insert(db, backup)
+
+
+def keep_backups(tenant: Tenant, target_id: str, snapshots: Collection[str]) -> int:
+    """Forget the backups of a folder that are not there any more, and return how many that were."""
+    gone = [one for one in list_backups(tenant) if one.target_id == target_id and one.snapshot not in snapshots]
+    if gone:
+        with tenant.writing() as db:
+            for one in gone:
+                db.execute("delete from backup where snapshot = ?", [one.snapshot])
+                if one.is_whole:
+                    note(db, "backup.removed", made_at=one.made_at, snapshot=one.snapshot)
+    return len(gone)
+
+
+def _insert(db: "Database", backup: BackupInfo) -> None:
+    row = [backup.snapshot, backup.target_id, backup.folder, backup.made_at, int(backup.is_whole)]
+    db.execute("insert or replace into backup values (?, ?, ?, ?, ?)", row)
