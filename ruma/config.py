@@ -111,6 +111,46 @@ class Settings:
         return self.threads or len(os.sched_getaffinity(0))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How many days what a tenant stores is kept at most. The operator gives each tenant one."""
+
+    name: str = "standard"
+
+    conversations: int = 180
+    """A conversation with its messages and feedback, from its last message on."""
+
+    technical: int = 30
+    """Browsers and networks of sessions, failed sign-ins, who handed over an upload."""
+
+    audit: int = 365
+    """The audit log."""
+
+    exports: int = 7
+    """Files that were made for somebody to fetch: each is a copy of much that is personal."""
+
+    receipts: int = 1095
+    """Receipts of erasures and the register of requests: what proves, for three years, that a request was met."""
+
+
+KINDS = tuple(field.name for field in fields(Plan) if field.name != "name")
+"""What a plan says something about."""
+
+MOST_DAYS = 3650
+
+
+def load_plans(home: Path) -> dict[str, Plan]:
+    """Return the operator's plans by name, from the tables `[plans.NAME]` of `ruma.toml`; `standard` is always there.
+
+    They are read anew each time, so that a running server keeps what the file promises now.
+
+    Raises:
+        InputError: A plan is not understood.
+    """
+    file = home / "ruma.toml"
+    return _read_plans(file, _read_file(file).get("plans", {}))
+
+
 @dataclass(frozen=True)
 class Origin:
     """One setting in force and where it came from."""
@@ -173,6 +213,7 @@ def _collect(flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None)
     found: dict[str, tuple[Any, str]] = {"home": (home.expanduser().absolute(), home_source)}
     file = found["home"][0] / "ruma.toml"
     written = _read_file(file)
+    _read_plans(file, written.pop("plans", {}))  # a plan that is not understood is said at once
     for field in fields(Settings)[1:]:
         name, variable = field.name, f"RUMA_{field.name.upper()}"
         value, source = field.default, "default"
@@ -200,6 +241,25 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise InputError(f"{file} cannot be read as TOML: {exc}.", hint="Mend the line that it names.") from exc
     except OSError as exc:
         raise InputError(f"{file} cannot be read: {exc.strerror}.") from exc
+
+
+def _read_plans(file: Path, tables: Any) -> dict[str, Plan]:
+    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
+        raise InputError(f"{file}: plans are tables.", hint="Write: [plans.short]")
+    plans = {"standard": Plan()}
+    for name, table in tables.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
+            raise InputError(f"{file}: a plan cannot be called {name!r}.", hint="Use a-z, 0-9 and hyphens.")
+        if unknown := sorted(table.keys() - set(KINDS)):
+            raise InputError(
+                f"{file}: the plan {name} says something about {', '.join(unknown)}.",
+                hint=f"A plan has: {', '.join(KINDS)}, each in days.",
+            )
+        for kind, days in table.items():
+            if type(days) is not int or not 1 <= days <= MOST_DAYS:
+                raise InputError(f"{file}: the plan {name} keeps {kind} for 1 to {MOST_DAYS} days, not {days!r}.")
+        plans[name] = Plan(name=name, **table)
+    return plans
 
 
 def _checked(name: str, value: Any, kind: Any, source: str) -> Any:

@@ -26,6 +26,7 @@ from ruma.server.pages import (
     agent,
     chat,
     conversations,
+    data,
     overview,
     pairs,
     people,
@@ -75,6 +76,7 @@ _PAGES = (
     overview.show_overview,
     *conversations.INBOX_PAGES,
     *settings.SETTINGS,
+    *data.DATA,
 )
 
 

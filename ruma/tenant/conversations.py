@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from ruma.errors import NotFoundError
 from ruma.tenant.clock import now
 from ruma.tenant.erasure import ask_erasure, finish_erasure
+from ruma.tenant.holds import check_conversation_not_held
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -175,8 +176,10 @@ def delete_conversation(tenant: Tenant, conversation_id: int) -> None:
 
     Raises:
         NotFoundError: There is no such conversation.
+        ConflictError: It is under a legal hold.
     """
     with tenant.writing() as db:
+        check_conversation_not_held(db, conversation_id)
         if not db.execute("delete from conversation where id = ?", [conversation_id]).rowcount:
             raise NotFoundError(GONE)
         ask_erasure(db)

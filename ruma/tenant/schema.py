@@ -59,7 +59,13 @@ def backups(db: "Database") -> None:
         db.execute(statement)
 
 
-STEPS = (first_tables, accounts_and_inbox, audit_log, backups)
+def retention_and_holds(db: "Database") -> None:
+    """Make the tables of what is kept how long, and of what must be kept."""
+    for statement in _script("retention_and_holds"):
+        db.execute(statement)
+
+
+STEPS = (first_tables, accounts_and_inbox, audit_log, backups, retention_and_holds)
 
 
 def migrations() -> "Migrations":
