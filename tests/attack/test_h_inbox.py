@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from ruma.config import load_settings
-from ruma.privacy.exporting import export_conversation, neutral_cell
+from ruma.privacy.conversation_files import export_conversation, neutral_cell
 from ruma.server.app import create_app
 from ruma.tenant.conversations import OpenConversation, add_exchange, begin_conversation
 from ruma.tenant.home import Home

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from ruma.business.handover import answer_visitor
-from ruma.privacy.exporting import ENDINGS, MEDIA_TYPES, Format, export_conversation
+from ruma.privacy.conversation_files import ENDINGS, MEDIA_TYPES, Format, export_conversation
 from ruma.server.access import INBOX, INBOX_READ, Principal
 from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.api.documents import DOWNLOAD_HEADERS, attachment
