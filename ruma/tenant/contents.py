@@ -51,7 +51,7 @@ _CONVERSATIONS = "(select value from json_each(:conversations))"
 CONVERSATION = Table(
     "conversation",
     "id channel website language started_at last_at visitor_name visitor_email wants_person_since answered_at "
-    "is_read is_closed questions declined helpful unhelpful",
+    "is_read is_closed questions declined helpful unhelpful is_kept is_counted",
     of_visitor=f"id in {_CONVERSATIONS}",
 )
 MESSAGE = Table("message", "id conversation_id role text mode is_declined author created_at")
@@ -84,6 +84,20 @@ FLAT = (
     Table("source", "id kind location added_at"),
     UPLOAD,
     Table(
+        "consent",
+        "id conversation_id purpose is_given text_version language at",
+        of_visitor=f"conversation_id in {_CONVERSATIONS}",
+    ),
+    Table("consent_setting", "keeping"),
+    Table("terms", "version text url first_at"),
+    Table("terms_acceptance", "member_id version accepted_at", of_member="member_id = :id"),
+    Table(
+        "rights_request",
+        "id kind origin contact note conversation_id received_on due_on extended_because state closed_at outcome",
+        of_visitor=f"conversation_id in {_CONVERSATIONS}",
+    ),
+    Table("rights_request_step", "id request_id at by what note"),
+    Table(
         "audit",
         "id at actor_kind actor_id address action subject details",
         of_member="(actor_kind = 'member' and actor_id = :id) or subject = 'member ' || :id",
@@ -106,6 +120,9 @@ LEFT_OUT: Mapping[str, str] = {
     "link.secret_hash": "a secret that signs in",
     "api_key.secret_hash": "a secret that lets programs in",
     "conversation.secret_hash": "the visitor's own secret",
+    "consent_setting.id": "always 1",
+    "rights_request.is_reminded": "whether a mail about the date was sent",
+    "visitor_link": "one-time links that prove an address",
     "attempt": "failed tries, as hashes without names, kept for some minutes",
     "kept_response": "copies of answers to programs, kept for a day",
     "pending_erasure": "what is still to be cleaned from this file",

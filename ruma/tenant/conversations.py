@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ruma.errors import NotFoundError
 from ruma.tenant.clock import now
+from ruma.tenant.consents import Choice, note_choices
 from ruma.tenant.erasure import ask_erasure, finish_erasure
 from ruma.tenant.holds import check_conversation_not_held
 from ruma.tenant.tenant import Tenant
@@ -72,11 +73,26 @@ class OpenConversation:
     language: str = ""
     id: int | None = None
     """None until it is stored."""
+    is_kept: bool = True
+    """Whether it stays when the chat is over."""
+    is_counted: bool = True
+    """Whether it is in the statistics; what is not kept never is."""
+    choices: tuple[Choice, ...] = ()
+    """What the visitor agreed to before it began."""
 
 
-def begin_conversation(channel: Channel = "page", *, website: str = "", language: str = "") -> OpenConversation:
+def begin_conversation(
+    channel: Channel = "page",
+    *,
+    website: str = "",
+    language: str = "",
+    is_kept: bool = True,
+    is_counted: bool = True,
+    choices: tuple[Choice, ...] = (),
+) -> OpenConversation:
     """Return a new conversation, with a secret of its own."""
-    return OpenConversation(secrets.token_urlsafe(32), channel, website, language)
+    secret = secrets.token_urlsafe(32)
+    return OpenConversation(secret, channel, website, language, None, is_kept, is_counted and is_kept, choices)
 
 
 def resume_conversation(tenant: Tenant, secret: str) -> OpenConversation:
@@ -87,11 +103,13 @@ def resume_conversation(tenant: Tenant, secret: str) -> OpenConversation:
     """
     with tenant.reading() as db:
         row = db.execute(
-            "select channel, website, language, id from conversation where secret_hash = ?", [_hash(secret)]
+            "select channel, website, language, id, is_kept, is_counted from conversation where secret_hash = ?",
+            [_hash(secret)],
         ).fetchone()
     if row is None:
         raise NotFoundError(GONE)
-    return OpenConversation(secret, *row)
+    channel, website, language, number, is_kept, is_counted = row
+    return OpenConversation(secret, channel, website, language, number, bool(is_kept), bool(is_counted))
 
 
 def add_exchange(
@@ -206,11 +224,14 @@ def store_conversation(db: "Database", conversation: OpenConversation, time: str
     """Store a new conversation and return its number."""
     row = [_hash(conversation.secret), conversation.channel, conversation.website, conversation.language, time, time]
     stored = db.execute(
-        """insert into conversation (secret_hash, channel, website, language, started_at, last_at)
-           values (?, ?, ?, ?, ?, ?)""",
-        row,
+        """insert into conversation
+               (secret_hash, channel, website, language, started_at, last_at, is_kept, is_counted)
+           values (?, ?, ?, ?, ?, ?, ?, ?)""",
+        [*row, int(conversation.is_kept), int(conversation.is_counted)],
     )
-    return stored.lastrowid or 0
+    number = stored.lastrowid or 0
+    note_choices(db, number, conversation.choices, time)
+    return number
 
 
 def add_message(

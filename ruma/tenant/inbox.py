@@ -1,6 +1,7 @@
 """The inbox: what members do with visitors' conversations, and what visitors ask of members.
 
-Conversations of members who try the agent (channel `trial`) are not in it.
+Conversations of members who try the agent (channel `trial`) are not in it, nor those that are not kept: to members
+they are not there.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from ruma.errors import InputError, NotFoundError
 from ruma.tenant.clock import now
+from ruma.tenant.consents import Choice, note_choices
 from ruma.tenant.conversations import (
     GONE,
     Channel,
@@ -155,7 +157,7 @@ def count_inbox(tenant: Tenant) -> InboxCounts:
     with tenant.reading() as db:
         row = db.execute(
             f"""select coalesce(sum({WAITING}), 0), coalesce(sum(is_read = 0 and is_closed = 0), 0)
-                from conversation where channel <> 'trial'"""
+                from conversation where channel <> 'trial' and is_kept = 1"""
         ).fetchone()
     return InboxCounts(*row)
 
@@ -171,14 +173,18 @@ def read_for_member(tenant: Tenant, conversation_id: int) -> ConversationDetails
     """Return a conversation with all that a member may know of it.
 
     Raises:
+        NotFoundError: There is no such conversation, or it is not kept.
+    """
+    return _read_details(tenant, conversation_id, "is_kept = 1")
+
+
+def read_for_visitor(tenant: Tenant, conversation_id: int) -> ConversationDetails:
+    """Return a conversation with all that is stored of it, whether it is kept or not.
+
+    Raises:
         NotFoundError: There is no such conversation.
     """
-    conversation = read_conversation(tenant, conversation_id)
-    with tenant.reading() as db:
-        row = db.execute(f"{_INFO} where id = ?", [conversation_id]).fetchone()
-    if row is None:
-        raise NotFoundError(GONE)
-    return ConversationDetails(_info(row), conversation, read_feedback(tenant, conversation_id))
+    return _read_details(tenant, conversation_id, "true")
 
 
 def read_feedback(tenant: Tenant, conversation_id: int) -> dict[int, Feedback]:
@@ -230,7 +236,7 @@ def reply(tenant: Tenant, conversation_id: int, *, author: str, text: str) -> in
     time = now()
     with tenant.writing() as db:
         changed = db.execute(
-            "update conversation set last_at = ?, answered_at = ?, is_read = 1 where id = ?",
+            "update conversation set last_at = ?, answered_at = ?, is_read = 1 where id = ? and is_kept = 1",
             [time, time, conversation_id],
         )
         if not changed.rowcount:
@@ -238,8 +244,19 @@ def reply(tenant: Tenant, conversation_id: int, *, author: str, text: str) -> in
         return add_message(db, conversation_id, "person", text, time, author=author)
 
 
-def ask_for_person(tenant: Tenant, conversation: OpenConversation, *, name: str, email: str, message: str) -> int:
+def ask_for_person(
+    tenant: Tenant,
+    conversation: OpenConversation,
+    *,
+    name: str,
+    email: str,
+    message: str,
+    choices: Sequence[Choice] = (),
+) -> int:
     """Ask for a person, and return the number of the message. A conversation that is not stored yet is stored.
+
+    It is kept from then on, whatever was chosen before: who answers must find it. *choices* is the proof that the
+    visitor was told so.
 
     Raises:
         InputError: There is no message, or it or the name is too long, or the address is none.
@@ -252,13 +269,14 @@ def ask_for_person(tenant: Tenant, conversation: OpenConversation, *, name: str,
         conversation_id = conversation.id or store_conversation(db, conversation, time)
         changed = db.execute(
             """update conversation set last_at = ?, visitor_name = ?, visitor_email = ?, wants_person_since = ?,
-               answered_at = null, is_read = 0, is_closed = 0 where id = ?""",
+               answered_at = null, is_read = 0, is_closed = 0, is_kept = 1 where id = ?""",
             [time, name, email, time, conversation_id],
         )
         if not changed.rowcount:
             raise NotFoundError(GONE)
+        note_choices(db, conversation_id, choices, time)
         number = add_message(db, conversation_id, "visitor", message, time)
-    conversation.id = conversation_id
+    conversation.id, conversation.is_kept = conversation_id, True
     return number
 
 
@@ -305,6 +323,16 @@ def clean_text(text: str, what: str, longest: int) -> str:
     return text
 
 
+def _read_details(tenant: Tenant, conversation_id: int, condition: str) -> ConversationDetails:
+    with tenant.one_state():
+        with tenant.reading() as db:
+            row = db.execute(f"{_INFO} where id = ? and {condition}", [conversation_id]).fetchone()
+        if row is None:
+            raise NotFoundError(GONE)
+        conversation = read_conversation(tenant, conversation_id)
+        return ConversationDetails(_info(row), conversation, read_feedback(tenant, conversation_id))
+
+
 _INFO = f"""select id, (select substr(text, 1, 2 * {_OPENING}) from message
         where conversation_id = conversation.id and role = 'visitor' order by id limit 1),
     channel, website, language, started_at, last_at, visitor_name, visitor_email, questions, declined, helpful,
@@ -319,7 +347,8 @@ _FOUND = """(id in (select conversation_id from message
 def _filter(
     text: str, since: date | None, until: date | None, states: Collection[State], channel: Channel | None
 ) -> tuple[str, dict[str, Any]]:
-    conditions = ["channel = :channel" if channel else "channel <> 'trial'", *(_CONDITIONS[state] for state in states)]
+    conditions = ["is_kept = 1", "channel = :channel" if channel else "channel <> 'trial'"]
+    conditions += (_CONDITIONS[state] for state in states)
     values: dict[str, Any] = {"channel": channel}
     if since:
         conditions.append("last_at >= :since")
@@ -356,6 +385,8 @@ def _shorten(text: str) -> str:
 
 def _set(tenant: Tenant, conversation_id: int, change: str, **values: Any) -> None:
     with tenant.writing() as db:
-        changed = db.execute(f"update conversation set {change} where id = :id", {"id": conversation_id, **values})
+        changed = db.execute(
+            f"update conversation set {change} where id = :id and is_kept = 1", {"id": conversation_id, **values}
+        )
         if not changed.rowcount:
             raise NotFoundError(GONE)

@@ -65,7 +65,13 @@ def retention_and_holds(db: "Database") -> None:
         db.execute(statement)
 
 
-STEPS = (first_tables, accounts_and_inbox, audit_log, backups, retention_and_holds)
+def consent_and_requests(db: "Database") -> None:
+    """Make the tables of what visitors and members agreed to, and of what they ask about their data."""
+    for statement in _script("consent_and_requests"):
+        db.execute(statement)
+
+
+STEPS = (first_tables, accounts_and_inbox, audit_log, backups, retention_and_holds, consent_and_requests)
 
 
 def migrations() -> "Migrations":

@@ -21,7 +21,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Usage:
-    """What visitors did in the last days. Members' trials are not counted."""
+    """What visitors did in the last days: those who let their conversations be counted. Members' trials are not."""
 
     conversations: int
     questions: int
@@ -67,12 +67,13 @@ def count_usage(tenant: Tenant, days: int = 7) -> Usage:
         asked = db.execute(
             """select substr(message.created_at, 1, 10), count(*), sum(is_declined)
                from message join conversation on conversation.id = conversation_id
-               where message.created_at >= ? and role = 'agent' and channel <> 'trial' group by 1""",
+               where message.created_at >= ? and role = 'agent' and channel <> 'trial'
+               and is_kept = 1 and is_counted = 1 group by 1""",
             [dates[0]],
         ).fetchall()
         conversations, helpful, unhelpful = db.execute(
             """select count(*), coalesce(sum(helpful), 0), coalesce(sum(unhelpful), 0)
-               from conversation where last_at >= ? and channel <> 'trial'""",
+               from conversation where last_at >= ? and channel <> 'trial' and is_kept = 1 and is_counted = 1""",
             [dates[0]],
         ).fetchone()
     found = {row[0]: Day(*row) for row in asked}
@@ -101,7 +102,8 @@ def list_unanswered(tenant: Tenant, limit: int = 10) -> list[UnansweredQuestion]
                from (select id, conversation_id, created_at from message where is_declined = 1
                      order by created_at desc, id desc limit ?) as answer
                join conversation on conversation.id = answer.conversation_id
-               where channel <> 'trial' and is_closed = 0 order by answer.created_at desc, answer.id desc""",
+               where channel <> 'trial' and is_closed = 0 and is_kept = 1 and is_counted = 1
+               order by answer.created_at desc, answer.id desc""",
             [_LOOKED_AT],
         ).fetchall()
         pairs = db.execute(
