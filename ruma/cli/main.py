@@ -15,6 +15,7 @@ from ruma import __version__
 from ruma.cli import (
     agents,
     api_keys,
+    backups,
     chatting,
     demonstration,
     diagnosis,
@@ -202,6 +203,21 @@ _add_group(
         "remove": (model_files.remove, "ruma models remove qwen2.5-3b-instruct-q4_k_m"),
     },
 )
+_add_group(
+    _PRIVACY,
+    "backup",
+    "Make, list, check and remove encrypted backups.",
+    {
+        "init": (backups.init, "ruma backup init /mnt/backup"),
+        "make": (backups.make, "ruma backup make /mnt/backup --keep-daily 7 --keep-weekly 4"),
+        "list": (backups.list_snapshots, "ruma backup list /mnt/backup"),
+        "verify": (backups.verify, "ruma backup verify /mnt/backup"),
+        "prune": (backups.prune, "ruma backup prune /mnt/backup --keep-days 90"),
+        "remove": (backups.remove, "ruma backup remove /mnt/backup --tenant acme"),
+        "join": (backups.join, "ruma backup join /mnt/backup"),
+    },
+)
+_add(_PRIVACY, backups.restore, "ruma restore /mnt/backup --as acme-2")
 _add(_CARE, serving.serve, "ruma serve")
 _add(_CARE, diagnosis.doctor, "ruma doctor")
 _add(_CARE, installation.config, "ruma config")

@@ -2,13 +2,26 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from ruma.tenant.audit import note
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed file of the tenant: the original of a document, or an upload that waits to be read."""
+
+    kind: Literal["original", "upload"]
+    id: str
+    """The name of the file."""
+    content: str
+    """What its content is known by: an original's SHA-256, an upload's id."""
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,21 @@ def list_backups(tenant: Tenant) -> list[BackupInfo]:
     """
     with tenant.reading() as db:
         rows = db.execute("select snapshot, target_id, folder, made_at, is_whole from backup order by made_at, rowid")
-        return [BackupInfo(*row[:4], bool(row[4])) for row in rows]
+        return [BackupInfo(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
+
+
+def list_sealed(tenant: Tenant) -> list[Sealed]:
+    """Return the sealed files that the rows name."""
+    with tenant.reading() as db:
+        originals = db.execute("select original_id, content_hash, size_bytes from document order by id").fetchall()
+        sql = "select sealed_id, sealed_id, size_bytes from upload where state <> 'done' order by id"
+        uploads = db.execute(sql).fetchall()
+    return [*(Sealed("original", *row) for row in originals), *(Sealed("upload", *row) for row in uploads)]
+
+
+def place_of(tenant: Tenant, sealed: Sealed) -> Path:
+    """Return where a sealed file lies."""
+    return (tenant.files_folder if sealed.kind == "original" else tenant.uploads_folder) / sealed.id
 
 
 def begin_backup(tenant: Tenant, backup: BackupInfo) -> None:
@@ -49,11 +76,12 @@ def finish_backup(tenant: Tenant, backup: BackupInfo, *, size_bytes: int) -> Non
         note(db, "backup.made", made_at=backup.made_at, snapshot=backup.snapshot, size_bytes=size_bytes)
 
 
-def add_backups(tenant: Tenant, backups: Collection[BackupInfo]) -> None:
-    """Write down backups that hold what the tenant was restored from."""
+def finish_restore(tenant: Tenant, snapshot: BackupInfo, backups: Collection[BackupInfo]) -> None:
+    """Write down what a tenant was restored from, and which backups hold what it was."""
     with tenant.writing() as db:
         for backup in backups:
             _insert(db, backup)
+        note(db, "tenant.restored", made_at=snapshot.made_at, snapshot=snapshot.snapshot)
 
 
 def keep_backups(tenant: Tenant, target_id: str, snapshots: Collection[str]) -> int:

@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,8 @@ BUSY_SECONDS = 30
 _BUSY, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 8, 10, 11, 13, 14, 26
 
 
-def create_database(folder: Path, key: Key, tenant_id: str) -> None:
-    """Write a new, empty database for a tenant.
+def create_database(folder: Path, key: Key, tenant_id: str, *, steps: Sequence[str] = ()) -> None:
+    """Write a new, empty database for a tenant; with *steps*, as an older version made it that knew only those.
 
     Raises:
         NotEncryptedError: The SQLite library in use has no cipher; nothing was written.
@@ -39,15 +39,16 @@ def create_database(folder: Path, key: Key, tenant_id: str) -> None:
             pragma(db, f"application_id={APPLICATION_ID}")
             if pragma(db, "journal_mode=wal") != [("wal",)]:
                 raise StoreError(f"{path} cannot use a write-ahead log on this file system.")
-            migrations().apply(db)
+            migrations().apply(db, stop_before=_next_step(steps))
             db.execute("insert into ruma_identity values (?)", [tenant_id])
         finally:
             db.close()
 
 
-def open_database(folder: Path, key: Key, tenant_id: str) -> "Database":
+def open_database(folder: Path, key: Key, tenant_id: str, *, upgrades: bool = True) -> "Database":
     """Open a tenant's database with its cipher proven active and its owner checked.
 
+    With *upgrades* the tables are brought to this version's form first.
     Safe to hand from thread to thread, for one thread at a time.
 
     Raises:
@@ -69,8 +70,9 @@ def open_database(folder: Path, key: Key, tenant_id: str) -> "Database":
                     hint="Put the tenant's own file back, from a backup if need be.",
                 )
             _set_pragmas(db, path)
-            _upgrade(db, path)
-            _check_forgetting(db, path)
+            if upgrades:
+                _upgrade(db, path)
+                _check_forgetting(db, path)
         except BaseException:
             db.close()
             raise
@@ -174,6 +176,12 @@ def _upgrade(db: "Database", path: Path) -> None:
         )
     if len(applied) < len(STEPS):
         known.apply(db)
+
+
+def _next_step(steps: Sequence[str]) -> str | None:
+    """Return the step after those, where an older version is meant; they are the first ones in their order."""
+    names = [step.__name__ for step in STEPS]
+    return names[len(steps)] if 0 < len(steps) < len(names) else None
 
 
 def _check_forgetting(db: "Database", path: Path) -> None:

@@ -32,7 +32,7 @@ from ruma.tenant.sealed_keys import SealedKeys
 from ruma.tenant.tenant import Tenant
 
 MANIFEST = "tenant.toml"
-_CREATING, _DELETING = ".creating-", ".deleting-"
+_CREATING, _DELETING, _BUILDING = ".creating-", ".deleting-", ".building-"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,17 @@ class Created:
     name: str
     id: str
     recovery_key: str
+    key_store: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A directory that is to become a tenant: it has its manifest and its folder of originals, and no database yet."""
+
+    name: str
+    id: str
+    folder: Path
+    key: Key
     key_store: str
 
 
@@ -123,9 +134,8 @@ class Home:
         """
         check_name(name)
         with self._locked():
+            self._refuse_taken(name)
             folder = self.settings.tenants_folder / name
-            if folder.exists() or folder.is_symlink():
-                raise InputError(f"There is a tenant {name} already.", hint="Choose another name.")
             tenant_id, key = secrets.token_hex(16), Key.random()
             store = choose_key_store(self.settings)
             staging = self.settings.tenants_folder / f"{_CREATING}{tenant_id}"
@@ -149,6 +159,37 @@ class Home:
                 self._delete_aside(staging)
                 raise
         return Created(name=name, id=tenant_id, recovery_key=key.recovery_text(), key_store=store.label)
+
+    @contextmanager
+    def building(self, name: str) -> Iterator[Draft]:
+        """Give a directory with a key of its own, to be filled; when the block ends well it is the tenant *name*.
+
+        Else nothing of it stays, its key included.
+
+        Raises:
+            InputError: The name cannot be used, or is taken; also at the end, where it was taken meanwhile.
+            KeyStoreError: No key source can keep the key.
+            StoreError: The disk is full or read-only.
+        """
+        self._refuse_taken(check_name(name))
+        tenant_id, key, store = secrets.token_hex(16), Key.random(), choose_key_store(self.settings)
+        with self._staging(tenant_id) as staging:
+            _write_manifest(staging, name, tenant_id, key, store.label)
+            store.keep(tenant_id, key)
+            yield Draft(name, tenant_id, staging, key, store.label)
+            with self._locked(), translated(staging):
+                self._refuse_taken(name)
+                for folder in (*(entry for entry in staging.iterdir() if entry.is_dir()), staging):
+                    _fsync_folder(folder)
+                staging.rename(self.settings.tenants_folder / name)
+                _fsync_folder(self.settings.tenants_folder)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Draft]:
+        """Give a directory that goes when the block ends, with a key that is kept nowhere: what it holds is lost."""
+        tenant_id = secrets.token_hex(16)
+        with self._staging(tenant_id) as staging:
+            yield Draft("scratch", tenant_id, staging, Key.random(), "")
 
     def open(self, name: str) -> Tenant:
         """Open a tenant.
@@ -218,6 +259,27 @@ class Home:
             size_bytes=size,
             not_covered=(*NOT_COVERED, key_store_of(self.settings, manifest["key_store"]).destruction_note),
         )
+
+    def _refuse_taken(self, name: str) -> None:
+        folder = self.settings.tenants_folder / name
+        if folder.exists() or folder.is_symlink():
+            raise InputError(f"There is a tenant {name} already.", hint="Choose another name.")
+
+    @contextmanager
+    def _staging(self, tenant_id: str) -> Iterator[Path]:
+        """Give a folder that is taken away at the end unless it was renamed; one that nobody holds was interrupted."""
+        staging = self.settings.tenants_folder / f"{_BUILDING}{tenant_id}"
+        with self._locked(), translated(staging):
+            staging.mkdir(mode=0o700)
+            (staging / "files").mkdir(mode=0o700)
+            handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield staging
+        finally:
+            if staging.exists():
+                self._delete_aside(staging)
+            os.close(handle)
 
     def _folders(self) -> list[Path]:
         try:
@@ -294,11 +356,12 @@ class Home:
             entries = [entry for entry in self.settings.tenants_folder.iterdir() if entry.name.startswith(".")]
         except OSError:
             return
-        if not any(entry.name.startswith((_CREATING, _DELETING)) for entry in entries):
+        left = [entry for entry in entries if entry.name.startswith((_CREATING, _DELETING, _BUILDING))]
+        if not left:
             return
         with self._locked():
-            for entry in entries:
-                if entry.name.startswith((_CREATING, _DELETING)) and entry.exists():
+            for entry in left:
+                if entry.exists() and not (entry.name.startswith(_BUILDING) and _is_held(entry)):
                     with suppress(KeyStoreError):  # its key source does not answer: other tenants need not wait for it
                         self._delete_aside(entry)
 
@@ -314,6 +377,18 @@ class Home:
             yield
         finally:
             os.close(handle)
+
+
+def _is_held(folder: Path) -> bool:
+    """Tell whether a process is filling the folder at this moment."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _remove_folder(folder: Path) -> None:

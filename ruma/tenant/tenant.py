@@ -28,12 +28,16 @@ class Tenant:
     until its pages are cached. A directory that is removed while it is open ends every use of it.
     """
 
-    def __init__(self, name: str, tenant_id: str, folder: Path, key: Key) -> None:
-        """Use `Home.open`, which finds the key and checks the manifest."""
+    def __init__(self, name: str, tenant_id: str, folder: Path, key: Key, *, upgrades: bool = True) -> None:
+        """Use `Home.open`, which finds the key and checks the manifest.
+
+        upgrades: whether an older version's tables are brought to this one's form when they are opened.
+        """
         self.name = name
         self.id = tenant_id
         self.folder = folder
         self.key = key
+        self._upgrades = upgrades
         self._file = folder / FILE_NAME
         self.vectors: VectorCache | None = None
         self.pairs: PairIndex | None = None
@@ -159,7 +163,7 @@ class Tenant:
         with self._lock:
             if self._kept:
                 return self._kept.pop()
-        return open_database(self.folder, self.key, self.id)
+        return open_database(self.folder, self.key, self.id, upgrades=self._upgrades)
 
     def _give_back(self, db: "Database") -> None:
         with self._lock:

@@ -1,0 +1,202 @@
+"""Restores a tenant from a backup: from its rows, never from a database file, with a key and a number of its own."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ruma.errors import DamagedError, NotFoundError, StoreError
+from ruma.privacy.backing_up import FORMAT, LARGEST_PIECE, name_of_piece, name_of_sealed
+from ruma.tenant.backup_folder import BackupFolder, Snapshot
+from ruma.tenant.backups import BackupInfo, Sealed, finish_restore, list_sealed, place_of
+from ruma.tenant.database import create_database
+from ruma.tenant.home import Draft, Home
+from ruma.tenant.originals import seal_original
+from ruma.tenant.rows import Table, check_rows, empty_tables, list_tables, read_pieces, rebuild_index, write_piece
+from ruma.tenant.schema import STEPS
+from ruma.tenant.tenant import Tenant
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup's sealed manifest says."""
+
+    naming: bytes
+    steps: tuple[str, ...]
+    tables: dict[str, dict[str, Any]]
+    damaged: frozenset[str]
+    backups: tuple[BackupInfo, ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was restored, or tried to be: all of it was compared with what was backed up."""
+
+    rows: int
+    documents: int
+    uploads: int
+    size_bytes: int
+    damaged: int
+    """Originals that were unreadable when the backup was made."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A tenant that was restored."""
+
+    name: str
+    id: str
+    key_store: str
+    recovery_key: str
+    counts: Counts
+
+
+def choose_snapshot(snapshots: Sequence[Snapshot], tenant: str | None = None, at: str = "") -> Snapshot:
+    """Return the newest backup of a tenant, or the newest that was made until *at*, a date or the start of a time.
+
+    Raises:
+        NotFoundError: There is none, or of several tenants and none was named.
+    """
+    found = [one for one in snapshots if tenant in (None, one.tenant)]
+    names = sorted({one.tenant for one in snapshots})
+    if tenant is None and len(names) > 1:
+        raise NotFoundError(f"There are backups of several tenants: {', '.join(names)}.", hint="Add --tenant NAME.")
+    if not found:
+        raise NotFoundError(f"There is no backup of {tenant or 'any tenant'}.", hint=f"There is: {', '.join(names)}")
+    until = [one for one in found if not at or one.made_at[: len(at)] <= at]
+    if not until:
+        raise NotFoundError(f"The oldest backup is of {found[0].made_at}, after {at}.")
+    return until[-1]
+
+
+def restore(home: Home, folder: BackupFolder, snapshot: Snapshot, name: str) -> Restored:
+    """Make the tenant *name* from a backup. It is there whole, compared with what was backed up, or not at all.
+
+    Raises:
+        InputError: The name is taken: nothing that is there is overwritten.
+        StoreError: The backup is damaged, hostile or of a newer Ruma, or the disk is full.
+        KeyStoreError: No key source can keep the new tenant's key.
+    """
+    manifest = read_manifest(folder, snapshot)
+    of_tenant = [one for one in folder.snapshots() if one.tenant_id == snapshot.tenant_id]
+    with home.building(name) as draft:
+        counts = _fill(draft, folder, manifest)
+        with Tenant(name, draft.id, draft.folder, draft.key) as tenant:
+            known = {one.snapshot: one for one in (*manifest.backups, *(_info(one, folder) for one in of_tenant))}
+            finish_restore(tenant, _info(snapshot, folder), list(known.values()))
+    return Restored(name, draft.id, draft.key_store, draft.key.recovery_text(), counts)
+
+
+def try_restore(home: Home, folder: BackupFolder, snapshot: Snapshot) -> Counts:
+    """Restore a backup into a directory that goes again, encrypted with a key that is kept nowhere.
+
+    Raises:
+        StoreError: The backup could not be restored.
+    """
+    with home.scratch() as draft:
+        return _fill(draft, folder, read_manifest(folder, snapshot))
+
+
+def read_manifest(folder: BackupFolder, snapshot: Snapshot) -> Manifest:
+    """Return what a backup says of itself.
+
+    Raises:
+        StoreError: It is damaged, or of a newer Ruma.
+    """
+    try:
+        found = json.loads(b"".join(folder.read(snapshot.manifest)))
+        if found["format"] > FORMAT or found["steps"] != [step.__name__ for step in STEPS][: len(found["steps"])]:
+            raise StoreError(
+                f"The backup {snapshot.name} was made by a newer version of Ruma ({found['ruma']}).",
+                hint="Update Ruma: pip install --upgrade ruma",
+            )
+        return Manifest(
+            bytes.fromhex(found["naming"]),
+            tuple(found["steps"]),
+            {table["name"]: table for table in found["tables"]},
+            frozenset(found["damaged"]),
+            tuple(BackupInfo(name, target, place, at, True) for name, target, place, at in found["backups"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise DamagedError(f"The manifest of the backup {snapshot.name} cannot be read.") from exc
+
+
+def _fill(draft: Draft, folder: BackupFolder, manifest: Manifest) -> Counts:
+    """Fill an empty directory with what a backup holds, and compare."""
+    create_database(draft.folder, draft.key, draft.id, steps=manifest.steps)
+    with Tenant(draft.name, draft.id, draft.folder, draft.key, upgrades=False) as tenant:
+        tables = list_tables(tenant)
+        _check_tables(tables, manifest)
+        # One that the backup does not know has what making the database put in.
+        tables = [table for table in tables if table.name in manifest.tables]
+        empty_tables(tenant, tables)
+        for table in tables:
+            for piece in manifest.tables[table.name]["pieces"]:
+                write_piece(tenant, table, _read_piece(folder, manifest, piece))
+        _compare_rows(tenant, tables, manifest)
+    with Tenant(draft.name, draft.id, draft.folder, draft.key) as tenant:
+        rebuild_index(tenant)
+        check_rows(tenant)
+        listed = list_sealed(tenant)
+        whole = [one for one in listed if one.id not in manifest.damaged]
+        for sealed in whole:
+            _write_sealed(tenant, sealed, folder, manifest.naming)
+    return Counts(
+        rows=sum(table["rows"] for table in manifest.tables.values()),
+        documents=sum(one.kind == "original" for one in listed),
+        uploads=sum(one.kind == "upload" for one in listed),
+        size_bytes=sum(one.size_bytes for one in listed),
+        damaged=len(listed) - len(whole),
+    )
+
+
+def _check_tables(tables: Sequence[Table], manifest: Manifest) -> None:
+    """Refuse a table or a column that this version, or the one that made the backup, does not have."""
+    known = {table.name: list(table.columns) for table in tables}
+    for name, table in manifest.tables.items():
+        if known.get(name) != table["columns"]:
+            raise DamagedError(f"The backup has a table {name!r} with other columns than Ruma gives it, or none.")
+
+
+def _read_piece(folder: BackupFolder, manifest: Manifest, name: str) -> bytes:
+    unpacking = zlib.decompressobj()
+    try:
+        lines = unpacking.decompress(b"".join(folder.read(name)), LARGEST_PIECE)
+    except zlib.error as exc:
+        raise DamagedError(f"The file {name} of the backup is damaged.") from exc
+    if not unpacking.eof or name_of_piece(manifest.naming, lines) != name:
+        raise DamagedError(f"The file {name} of the backup does not hold what it should.")
+    return lines
+
+
+def _compare_rows(tenant: Tenant, tables: Sequence[Table], manifest: Manifest) -> None:
+    """Read everything that was stored, as a backup does, and compare the hashes and the counts."""
+    for table in tables:
+        wanted = manifest.tables[table.name]
+        found = [(name_of_piece(manifest.naming, piece.lines), piece.rows) for piece in read_pieces(tenant, table)]
+        if [name for name, _ in found] != wanted["pieces"] or sum(rows for _, rows in found) != wanted["rows"]:
+            raise DamagedError(f"The table {table.name} was restored to something else than was backed up.")
+
+
+def _write_sealed(tenant: Tenant, sealed: Sealed, folder: BackupFolder, naming: bytes) -> None:
+    """Write a sealed file with the new tenant's key, and check that it is the one that the rows mean."""
+    digest, size = hashlib.sha256(), 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal size
+        for block in folder.read(name_of_sealed(naming, sealed)):
+            digest.update(block)
+            size += len(block)
+            yield block
+
+    place = place_of(tenant, sealed)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    seal_original(blocks(), place, tenant.key, sealed.id)
+    if size != sealed.size_bytes or (sealed.kind == "original" and digest.hexdigest() != sealed.content):
+        raise DamagedError(f"The original {sealed.id} of the backup is another file than its document says.")
+
+
+def _info(snapshot: Snapshot, folder: BackupFolder) -> BackupInfo:
+    return BackupInfo(snapshot.name, folder.id, str(folder.folder), snapshot.made_at, is_whole=True)

@@ -1,0 +1,421 @@
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ruma.errors import ConflictError, DamagedError, InputError, NotFoundError, NotReadyError, StoreError, WrongKeyError
+from ruma.privacy import backing_up
+from ruma.privacy.backing_up import Keep, choose_removed
+from ruma.privacy.restoring import choose_snapshot, restore, try_restore
+from ruma.tenant import backup_folder, rows, schema
+from ruma.tenant.audit import check_audit, list_audit
+from ruma.tenant.backup_folder import BackupFolder, Snapshot, init_folder, join_folder, open_folder, open_with_secret
+from ruma.tenant.backups import list_backups
+from ruma.tenant.data_key import Key
+from ruma.tenant.documents import list_documents, read_original_of, remove_documents
+from ruma.tenant.home import Home
+from ruma.tenant.index import search_words
+from ruma.tenant.members import check_sign_in
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.uploads import list_uploads, read_upload
+from tests.backing import BackedUp, make_backed_up, store_numbered
+from tests.harness.oracle import check_tenant
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> BackedUp:
+    """Return a home with a tenant and one backup of it."""
+    backed_up = make_backed_up(tmp_path_factory.mktemp("made"))
+    backed_up.make()
+    return backed_up
+
+
+@pytest.fixture
+def backed_up(made: BackedUp, tmp_path: Path) -> BackedUp:
+    """Return a copy of it, to be changed."""
+    for name in ("home", "backups"):
+        shutil.copytree(made.folder.parent / name, tmp_path / name)
+    return BackedUp(
+        type(made.settings)(home=tmp_path / "home", key_source="machine"), tmp_path / "backups", made.secret
+    )
+
+
+def all_rows(tenant: Tenant) -> dict[str, list[Any]]:
+    """Return the rows of every table that a backup holds, read without its help."""
+    with tenant.reading() as db:
+        names = [row[0] for row in db.execute("select name from sqlite_master where type = 'table'")]
+        left = {*rows.LEFT_OUT, "audit", "sqlite_sequence"}
+        kept = [name for name in names if name not in left and "_fts" not in name]
+        return {name: sorted(map(repr, db.execute(f"select * from {name}").fetchall())) for name in kept}
+
+
+def newest(backed_up: BackedUp) -> Snapshot:
+    """Return the newest backup."""
+    return choose_snapshot(backed_up.reading().snapshots())
+
+
+def test_a_restored_tenant_is_the_one_that_was_backed_up(backed_up: BackedUp) -> None:
+    """Rows, originals, uploads, the search and the audit log are as they were; number and key are new."""
+    restored = restore(backed_up.home, backed_up.reading(), newest(backed_up), "again")
+
+    with backed_up.home.open("acme") as old, backed_up.home.open("again") as new:
+        assert all_rows(new) == all_rows(old)
+        assert new.id == restored.id != old.id
+        assert new.key != old.key == Key.from_recovery_text(old.key.recovery_text())
+        assert new.key == Key.from_recovery_text(restored.recovery_key)
+        for one in list_documents(old):
+            assert b"".join(read_original_of(new, one.id)) == b"".join(read_original_of(old, one.id))
+        assert search_words(new, ["part"], 5) == search_words(old, ["part"], 5) != []
+        (upload,) = list_uploads(new)
+        assert b"".join(read_upload(new, upload)) == b"Still to be read."
+        assert check_audit(new).broken_at is None
+        assert list_audit(new)[0].action == "tenant.restored"
+        assert check_sign_in(new, "ada@example.com", "correct horse battery 9")
+    assert check_tenant(backed_up.settings.home, "again") == check_tenant(backed_up.settings.home, "acme")
+
+
+def test_every_table_is_backed_up_or_left_out_with_a_reason(tenant: Tenant) -> None:
+    """A new table is in backups without a word; what is left out is there and has a reason; indexes are made again."""
+    with tenant.reading() as db:
+        found = db.execute("select name, type from pragma_table_list where schema = 'main'").fetchall()
+    kinds = {kind: {name for name, other in found if other == kind} for kind in ("table", "virtual", "view")}
+
+    held = {table.name for table in rows.list_tables(tenant)}
+
+    assert held | set(rows.LEFT_OUT) == {name for name in kinds["table"] if name not in {"sqlite_schema"}}
+    assert not held & set(rows.LEFT_OUT)
+    assert all(rows.LEFT_OUT.values())
+    assert (kinds["virtual"], kinds["view"]) == ({"chunk_fts", "message_fts"}, set())
+
+
+def test_an_unchanged_tenant_writes_next_to_nothing(backed_up: BackedUp) -> None:
+    """The second backup writes what says that it was made, and none of the rows and originals again."""
+    before = set(backed_up.folder.rglob("objects/*/*"))
+
+    second = backed_up.make().snapshot
+
+    written = [file for file in backed_up.folder.rglob("objects/*/*") if file not in before]
+    assert second.new_bytes == sum(file.stat().st_size for file in written)
+    assert len(written) <= 3  # the manifest, the last entries of the audit log, the counters
+    assert second.new_bytes < 10_000 < second.stored_bytes
+
+
+def test_rows_that_did_not_change_give_the_same_pieces(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is added, changed or removed in the middle changes the pieces around it, and no others."""
+    monkeypatch.setattr(rows, "_PIECE_BYTES", 2000)
+    monkeypatch.setattr(rows, "_SMALLEST", 500)
+    monkeypatch.setattr(rows, "_LARGEST", 8000)
+    with tenant.writing() as db:
+        for number in range(1000):
+            db.execute("insert into source (kind, location, added_at) values ('folder', ?, '')", [f"/{number * 7919}"])
+    (table,) = [one for one in rows.list_tables(tenant) if one.name == "source"]
+    before = [piece.lines for piece in rows.read_pieces(tenant, table)]
+
+    with tenant.writing() as db:
+        db.execute("delete from source where id = 100")
+        db.execute("update source set location = 'x' where id = 500")
+        db.execute("insert into source (kind, location, added_at) values ('folder', 'y', '')")
+    after = [piece.lines for piece in rows.read_pieces(tenant, table)]
+
+    assert len(before) > 15
+    assert len(set(after) - set(before)) <= 5
+    assert max(map(len, after)) < 9000
+
+
+def test_a_second_backup_at_once_refuses(backed_up: BackedUp) -> None:
+    """While one writes to the folder no other does, and the error says so."""
+    with backed_up.writing(), pytest.raises(ConflictError, match="Another command is writing"):
+        backed_up.make()
+
+
+def test_a_secret_that_is_not_the_folders_opens_nothing(backed_up: BackedUp) -> None:
+    """Neither the tenant's live key nor a guess opens a backup, and the home that writes it cannot read it either."""
+    with backed_up.home.open("acme") as tenant:
+        guesses = [tenant.key, Key.random()]
+
+    for guess in guesses:
+        with pytest.raises(WrongKeyError, match="not the secret"):
+            open_with_secret(backed_up.folder, guess)
+    with pytest.raises(WrongKeyError, match="Without its secret"):
+        next(open_folder(backed_up.settings, backed_up.folder).read(newest(backed_up).manifest))
+
+
+def test_another_home_writes_only_after_it_was_given_the_secret(backed_up: BackedUp, tmp_path: Path) -> None:
+    """A home that does not know the folder says what to do, and joins with the secret."""
+    other = type(backed_up.settings)(home=tmp_path / "other", key_source="machine")
+    with pytest.raises(NotReadyError, match="does not know"):
+        open_folder(other, backed_up.folder)
+    with pytest.raises(WrongKeyError):
+        join_folder(other, backed_up.folder, Key.random())
+
+    Home(other).create("beta")
+    join_folder(other, backed_up.folder, backed_up.secret)
+
+    made = BackedUp(other, backed_up.folder, backed_up.secret).make("beta").snapshot
+    assert [one.tenant for one in backed_up.reading().snapshots()] == ["acme", "beta"]
+    assert try_restore(backed_up.home, backed_up.reading(), made).documents == 0
+
+
+def test_a_folder_that_is_something_else_is_refused(backed_up: BackedUp, tmp_path: Path) -> None:
+    """A folder with other files is not taken, one that holds backups not made again, an empty mount point noticed."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").touch()
+
+    with pytest.raises(InputError, match="not empty"):
+        init_folder(backed_up.settings, tmp_path / "photos")
+    with pytest.raises(ConflictError, match="already"):
+        init_folder(backed_up.settings, backed_up.folder)
+    with pytest.raises(NotReadyError, match="holds no backups"):
+        open_folder(backed_up.settings, tmp_path / "empty")
+
+
+def test_an_exchanged_public_key_is_noticed(backed_up: BackedUp) -> None:
+    """Whoever writes a key of their own into the folder gets no backup that they can read."""
+    mark = backed_up.folder / "ruma-backup.json"
+    mine = backup_folder.keys_of(Key.random()).public.hex()
+    text = mark.read_text().replace(backup_folder.keys_of(backed_up.secret).public.hex(), mine)
+    mark.write_text(text)
+
+    with pytest.raises(DamagedError, match="another key than this home knows"):
+        backed_up.make()
+
+
+def test_what_is_removed_while_it_is_read_is_left_out(backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that is erased in the middle of a backup wins: the backup begins again and is whole without it."""
+    with backed_up.home.open("acme") as tenant:
+        store_numbered(tenant, 77)
+        (late,) = [one.id for one in list_documents(tenant) if one.name == "d77"]
+        read = backing_up.read_original
+
+        def read_late(*args: Any) -> Iterator[bytes]:
+            remove_documents(tenant, [late])
+            return read(*args)
+
+        monkeypatch.setattr(backing_up, "read_original", read_late)
+        with backed_up.writing() as folder:
+            made = backing_up.back_up(tenant, folder)
+
+    assert made.damaged == ()
+    restore(backed_up.home, backed_up.reading(), made.snapshot, "again")
+    assert "d77" not in check_tenant(backed_up.settings.home, "again")
+
+
+def test_a_damaged_original_costs_only_itself(backed_up: BackedUp) -> None:
+    """It is named, everything else is backed up and restored, and what it says of the damage is said again."""
+    with backed_up.home.open("acme") as tenant:
+        store_numbered(tenant, 88)
+        (path,) = sorted(tenant.files_folder.iterdir(), key=lambda file: file.stat().st_mtime_ns)[-1:]
+    path.write_bytes(path.read_bytes()[:-1])
+
+    made = backed_up.make()
+
+    assert made.damaged == (path.name,)
+    assert try_restore(backed_up.home, backed_up.reading(), made.snapshot).damaged == 1
+    assert restore(backed_up.home, backed_up.reading(), made.snapshot, "again").counts.documents == 7
+
+
+def test_an_interrupted_backup_leaves_the_former_and_is_gone_on_with(
+    backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it wrote is not written again, and the tenant knows of it until the next one."""
+    monkeypatch.setattr(BackupFolder, "commit", lambda *_: 1 / 0)
+    with backed_up.home.open("acme") as tenant:
+        store_numbered(tenant, 55)
+    with pytest.raises(ZeroDivisionError):
+        backed_up.make()
+    with backed_up.home.open("acme") as tenant:
+        known = [one.is_whole for one in list_backups(tenant)]
+    monkeypatch.undo()
+
+    assert len(backed_up.reading().snapshots()) == 1
+    assert known == [True, False]
+    assert try_restore(backed_up.home, backed_up.reading(), newest(backed_up)).documents == 6
+    assert backed_up.make().snapshot.new_bytes < 10_000
+    with backed_up.home.open("acme") as tenant:
+        assert [one.is_whole for one in list_backups(tenant)] == [True, True]
+
+
+@pytest.mark.parametrize("how", ["removed", "cut", "flipped", "exchanged", "foreign"])
+def test_damage_in_the_folder_is_noticed(backed_up: BackedUp, how: str) -> None:
+    """A file that is missing, cut, altered, under another name, or made by who has only the public key is refused."""
+    files = sorted(backed_up.folder.rglob("objects/*/*"), key=lambda file: file.stat().st_size)
+    file, other = files[-1], files[-2]
+    data = bytearray(file.read_bytes())
+    if how == "removed":
+        file.unlink()
+    elif how == "cut":
+        file.write_bytes(data[:-1])
+    elif how == "flipped":
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    elif how == "exchanged":
+        file.write_bytes(other.read_bytes())
+    else:
+        public = backup_folder.keys_of(backed_up.secret).public
+        with open(file, "wb") as out:
+            backup_folder.seal(out, file.name, [b"mine"], backup_folder.WriteKeys(public, bytes(32)))
+
+    with pytest.raises(DamagedError, match=r"missing|damaged"):
+        restore(backed_up.home, backed_up.reading(), newest(backed_up), "again")
+
+    assert backed_up.home.names() == ["acme"]
+    assert not list(backed_up.settings.tenants_folder.glob(".*"))
+    if how in ("removed", "cut"):  # the next backup sees that it is not as it was, and writes it again
+        backed_up.make()
+        assert try_restore(backed_up.home, backed_up.reading(), newest(backed_up)).documents == 6
+
+
+def test_a_list_that_was_altered_is_noticed(backed_up: BackedUp) -> None:
+    """A plain list that somebody changed is refused, so that no backup goes by it, and none is removed by it."""
+    (place,) = backed_up.folder.glob("snapshots/*.json")
+    place.write_text(place.read_text().replace('"number": 1', '"number": 9'))
+
+    for action in (backed_up.make, backed_up.reading().snapshots):
+        with pytest.raises(DamagedError, match="was not written by Ruma"):
+            action()
+
+
+def test_a_tenant_that_is_there_is_not_overwritten(backed_up: BackedUp) -> None:
+    """A taken name is refused before anything is read, and the tenant is as it was."""
+    before = check_tenant(backed_up.settings.home, "acme")
+
+    with pytest.raises(InputError, match="a tenant acme already"):
+        restore(backed_up.home, backed_up.reading(), newest(backed_up), "acme")
+
+    assert check_tenant(backed_up.settings.home, "acme") == before
+
+
+def test_an_older_backup_is_brought_to_the_new_form(backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows go into the tables that they came from, which are then changed as those of a living tenant are."""
+
+    def add_column(db: Any) -> None:
+        db.execute("alter table source add column colour text not null default 'green'")
+
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, add_column))
+    monkeypatch.setattr("ruma.tenant.database.STEPS", schema.STEPS)
+
+    restore(backed_up.home, backed_up.reading(), newest(backed_up), "again")
+
+    with backed_up.home.open("again") as tenant, tenant.reading() as db:
+        assert db.execute("select location, colour from source").fetchall() == [("/made/up", "green")]
+
+
+def test_a_newer_backup_is_refused(backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup with steps that this version does not know is not guessed at."""
+    monkeypatch.setattr("ruma.privacy.restoring.STEPS", schema.STEPS[:-1])
+
+    with pytest.raises(StoreError, match="newer version of Ruma"):
+        restore(backed_up.home, backed_up.reading(), newest(backed_up), "again")
+
+
+def test_numbers_are_not_given_again(backed_up: BackedUp) -> None:
+    """A number of a document that was removed before the backup is not a new document's after it."""
+    with backed_up.home.open("acme") as tenant:
+        gone = store_numbered(tenant, 66)
+        remove_documents(tenant, [gone])
+    restore(backed_up.home, backed_up.reading(), backed_up.make().snapshot, "again")
+
+    with backed_up.home.open("again") as tenant:
+        assert store_numbered(tenant, 67) == gone + 1
+
+
+def test_a_restored_tenant_knows_the_backups_of_what_it_was(backed_up: BackedUp) -> None:
+    """An erasure in a restored tenant names the backups that it came from, also after it is restored once more."""
+    restore(backed_up.home, backed_up.reading(), newest(backed_up), "again")
+    second = backed_up.make("again").snapshot
+    restore(backed_up.home, backed_up.reading(), second, "third")
+
+    with backed_up.home.open("third") as tenant:
+        assert [one.snapshot[:6] for one in list_backups(tenant)] == ["000001", "000002"]
+
+
+def test_removing_backups_keeps_what_others_need(backed_up: BackedUp) -> None:
+    """The files of a removed backup go, those that another one shares stay, and it can be restored."""
+    first = newest(backed_up)
+    with backed_up.home.open("acme") as tenant:
+        remove_documents(tenant, [one.id for one in list_documents(tenant)][:3])
+    second = backed_up.make().snapshot
+    (backed_up.folder / "objects/ab").mkdir(exist_ok=True)
+    (backed_up.folder / "objects/ab/.left.part").touch()
+
+    with backed_up.writing() as folder:
+        freed = folder.remove([first.name])
+
+    assert freed > 1000
+    assert {file.name for file in backed_up.folder.rglob("objects/*/*")} == set(second.files)
+    assert try_restore(backed_up.home, backed_up.reading(), second).documents == 3
+
+
+def snapshot_of(number: int, at: str, tenant_id: str = "t") -> Snapshot:
+    """Return a made-up backup."""
+    return Snapshot(f"s{number}", number, "acme", tenant_id, f"{at}T03:00:00Z", "", {}, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        (Keep(), "0 1 2 3 4 5 6"),
+        (Keep(days=10), "4 5 6"),
+        (Keep(daily=2), "5 6"),
+        (Keep(daily=1, weekly=2), "4 6"),
+        (Keep(monthly=3), "1 3 6"),
+        (Keep(monthly=3, days=40), "3 6"),
+    ],
+)
+def test_which_backups_are_kept(keep: Keep, left: str) -> None:
+    """Days are an end for all; the other options say of which days, weeks and months the newest stays."""
+    dates = ["2026-01-01", "2026-01-31", "2026-02-10", "2026-02-28", "2026-03-15", "2026-03-16", "2026-03-17"]
+    there = [snapshot_of(number, at) for number, at in enumerate(dates)]
+
+    removed = choose_removed(there, keep, living=["t"], today="2026-03-18T12:00:00Z")
+
+    assert [one.name for one in there if one not in removed] == [f"s{number}" for number in left.split()]
+
+
+def test_the_newest_backup_stays_as_long_as_its_tenant_does() -> None:
+    """A tenant that is there never loses its last backup to its age; one that is gone loses all."""
+    there = [
+        snapshot_of(1, "2020-01-01", "here"),
+        snapshot_of(2, "2020-01-02", "here"),
+        snapshot_of(3, "2020-01-02", "gone"),
+    ]
+
+    removed = choose_removed(there, Keep(days=30), living=["here"], today="2026-01-01T00:00:00Z")
+
+    assert [one.name for one in removed] == ["s1", "s3"]
+
+
+def test_backups_are_told_apart_and_in_order_whatever_the_clock_did(
+    backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that goes back, or far ahead, overwrites no backup, and the newest is the one that was made last."""
+    for at in ("1970-01-01T00:00:00Z", "2038-01-20T00:00:00Z", "1999-01-01T00:00:00Z"):
+        monkeypatch.setattr(backing_up, "now", lambda at=at: at)
+        backed_up.make()
+
+    snapshots = backed_up.reading().snapshots()
+    assert [one.number for one in snapshots] == [1, 2, 3, 4]
+    assert choose_snapshot(snapshots).made_at == "1999-01-01T00:00:00Z"
+    assert choose_snapshot(snapshots, at="1970-01-01").number == 2
+    with pytest.raises(NotFoundError, match="The oldest backup"):
+        choose_snapshot(snapshots, at="1969")
+    with pytest.raises(NotFoundError, match="no backup of beta"):
+        choose_snapshot(snapshots, "beta")
+
+
+def test_a_restore_in_progress_is_left_alone(backed_up: BackedUp) -> None:
+    """Another command that opens the home does not take a restore's directory away, and does not wait for it."""
+    with backed_up.home.scratch() as draft:
+        begun = time.monotonic()
+        Home(backed_up.settings)
+        assert time.monotonic() - begun < 1
+        assert draft.folder.is_dir()
+    left = draft.folder.with_name(".building-" + "0" * 32)
+    left.mkdir()
+
+    Home(backed_up.settings)
+
+    assert not left.exists()
