@@ -9,6 +9,7 @@ from ruma.config import Settings, load_settings
 from ruma.models.embedder import Embedder, compile_embedder, open_embedder
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
+from tests.hashing import QUICK, REAL, hash_with
 
 # A shell that runs the tests in the background has Ctrl-C ignored, and commands would inherit that from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +25,20 @@ def clean_environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RUMA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> None:
+    """Let nobody wait for the hash of a password that no test is about; those that are take `real_passwords`."""
+    hash_with(QUICK)
+
+
+@pytest.fixture
+def real_passwords() -> Iterator[None]:
+    """Hash passwords with the work that the product asks for."""
+    hash_with(REAL)
+    yield
+    hash_with(QUICK)
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def test_a_password_is_stored_as_a_hash(tenant: Tenant) -> None:
     assert PASSWORD not in map(str, row)
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_an_older_hash_is_renewed_at_the_next_sign_in(tenant: Tenant) -> None:
     """A hash that took less work is replaced when the right password comes, and only then."""
     add(tenant)

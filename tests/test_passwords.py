@@ -8,6 +8,8 @@ from ruma.tenant.passwords import check_password, hash_password, needs_rehash, v
 
 GOOD = "harbour violin ticket 83"
 
+pytestmark = pytest.mark.usefixtures("real_passwords")
+
 
 @pytest.mark.parametrize(
     ("password", "reason"),

@@ -7,47 +7,36 @@ from pathlib import Path
 import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from ruma.config import load_settings
 from ruma.tenant.home import Home
+from ruma.tenant.joining import make_setup_link
 from ruma.tenant.members import create_member
-from tests.browser.test_chat_page import CHROMIUM, FLAGS, SIZES
-from tests.serving import Running, make_tenant
+from tests.browsing import SIZES, needs_chromium
+from tests.serving import Running, renew_tenant
 
 PASSWORD, OTHER = "harbour violin ticket 83", "lantern gravel opera 51"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+pytestmark = needs_chromium
 
 NewContext = Callable[..., BrowserContext]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a running Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """Return a home of one tenant."""
-    home = Home(load_settings({"home": tmp_path / "home", "key_source": "machine"}, {}))
-    make_tenant(home)
-    return home
-
-
-@pytest.fixture
-def server(home: Home) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Return a running server."""
-    with Running(home.settings.home) as server:
+    with Running(tmp_path_factory.mktemp("home")) as server:
         yield server
 
 
 @pytest.fixture
-def open_page(browser: Browser, server: Running) -> Iterator[Callable[..., Page]]:
+def home(server: Running) -> Home:
+    """Return its home, with a new tenant."""
+    return renew_tenant(server)
+
+
+@pytest.fixture
+def open_page(browser: Browser, home: Home, server: Running) -> Iterator[Callable[..., Page]]:
     """Return a function that opens a page in a browser of its own; whatever a script complains of fails the test."""
     contexts, complaints = [], []
 
@@ -88,12 +77,12 @@ def check_access(page: Page) -> None:
 
 @pytest.mark.parametrize("has_scripts", [True, False])
 def test_the_setup_link_leads_to_a_signed_in_owner(
-    server: Running, open_page: Callable[..., Page], has_scripts: bool
+    home: Home, open_page: Callable[..., Page], has_scripts: bool
 ) -> None:
-    """The link that the server prints; a wrong password is said beside its field, the right one signs the owner in."""
-    assert server.process.stdout
-    printed = [server.process.stdout.readline().strip() for _ in range(2)]
-    page = open_page(f"setup/{printed[1].rpartition('/')[2]}", java_script_enabled=has_scripts)
+    """A wrong password is said beside its field, the right one signs the owner in."""
+    with home.open("acme") as tenant:
+        link = make_setup_link(tenant)
+    page = open_page(f"setup/{link}", java_script_enabled=has_scripts)
     page.get_by_label("Your name").fill("Anna")
     page.get_by_label("E-mail address").fill("anna@example.com")
     page.get_by_label("Password").fill("1234567890")

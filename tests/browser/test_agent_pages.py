@@ -1,31 +1,18 @@
 """The pages of the agent in a real browser: the preview that follows, questions and answers, trying it."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ruma.config import load_settings
 from ruma.ingest.pairs import save_pair
 from ruma.tenant.home import Home
-from tests.serving import EMBEDDER, FLAGS, QUESTION, Running, make_tenant, sign_in
+from tests.browsing import enter, needs_chromium, watched_page
+from tests.serving import EMBEDDER, FLAGS, QUESTION, Running, make_tenant
 
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a running Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +36,10 @@ def server(home: Home) -> Iterator[Running]:
 def page(browser: Browser, home: Home, server: Running, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Return a page in which an editor is signed in; at the end nothing may have gone wrong on it."""
     scheme, width = request.param
-    options: Any = {"color_scheme": scheme, "viewport": {"width": width, "height": 860}}
-    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", **options)
-    with home.open("acme") as tenant:
-        name, _, value = sign_in(tenant, "editor")["Cookie"].partition("=")
-    cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/", "secure": True, "httpOnly": True}
-    context.add_cookies([cookie])  # type: ignore[list-item]
-    page, wrong = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if "Policy" in message.text else None)
-    yield page
-    context.close()
-    assert wrong == []
+    with watched_page(
+        enter(browser, home, server, color_scheme=scheme, viewport={"width": width, "height": 860})
+    ) as page:
+        yield page
 
 
 def visit(page: Page, place: str) -> None:

@@ -3,55 +3,25 @@
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from ruma.config import load_settings
 from ruma.tenant.agents import change_agent
 from ruma.tenant.home import Home
+from tests.browsing import needs_chromium
 from tests.payloads import MARKUP
 from tests.serving import QUESTION, Running, make_tenant, store
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PRICE = "Delivery to Marrowby costs £2.50."
 ELSEWHERE = "Which satellites orbit Neptune backwards?"
 WRITTEN = " ".join([f"Sentence number {number} is written here [1]." for number in range(20)])
 
-SIZES = [
-    (1280, "light"),
-    (360, "dark"),
-    pytest.param(1280, "dark", marks=pytest.mark.nightly),
-    pytest.param(360, "light", marks=pytest.mark.nightly),
-    pytest.param(390, "light", marks=pytest.mark.nightly),
-    pytest.param(390, "dark", marks=pytest.mark.nightly),
-]
-"""Widths and colour schemes that pages are looked at in: two of them in every run, all of them in the nightly one."""
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+pytestmark = needs_chromium
 
 NewPage = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a running Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from ruma.config import Settings
-from tests.browser.test_chat_page import CHROMIUM, FLAGS
+from tests.browsing import needs_chromium
 from tests.serving import PASSWORD
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ EXAMPLES = ROOT / "examples"
 QUESTION = "How much is delivery in Marrowby?"
 ANSWER = "Delivery in Marrowby town costs £2.50"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+pytestmark = needs_chromium
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -43,7 +43,9 @@ def website(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         server.shutdown()
 
 
-def test_from_documents_to_an_answering_website(compiled_settings: Settings, website: tuple[str, Path]) -> None:
+def test_from_documents_to_an_answering_website(
+    compiled_settings: Settings, website: tuple[str, Path], browser: Browser
+) -> None:
     """Ingest, serve, set-up link, allow the website, put the line on its page, ask there, read it in the inbox."""
     origin, folder = website
     environ = {**os.environ, "RUMA_HOME": str(compiled_settings.home), "RUMA_KEY_SOURCE": "machine", "COLUMNS": "200"}
@@ -56,40 +58,41 @@ def test_from_documents_to_an_answering_website(compiled_settings: Settings, web
         address = link.partition("/t/")[0]
         rest = threading.Thread(target=server.stderr.read, daemon=True)
         rest.start()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        member = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = member.new_page()
 
-            page.goto(link)
-            page.get_by_label("Your name").fill("Olive Marrow")
-            page.get_by_label("E-mail address").fill("olive@bakery.example")
-            page.get_by_label("Password").fill(PASSWORD)
-            page.get_by_role("button", name="Go on").click()
-            expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+        page.goto(link)
+        page.get_by_label("Your name").fill("Olive Marrow")
+        page.get_by_label("E-mail address").fill("olive@bakery.example")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Go on").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
 
-            page.get_by_role("link", name="Agent", exact=True).click()
-            page.locator("[name=websites]").fill(origin)
-            page.get_by_role("button", name=re.compile("Save")).first.click()
-            expect(page.get_by_role("status").first).to_contain_text("Saved")
+        page.get_by_role("link", name="Agent", exact=True).click()
+        page.locator("[name=websites]").fill(origin)
+        page.get_by_role("button", name=re.compile("Save")).first.click()
+        expect(page.get_by_role("status").first).to_contain_text("Saved")
 
-            line = subprocess.run(
-                [*ruma, "widget", "line", "--address", address],
-                env=environ, cwd=ROOT, check=True, capture_output=True, text=True,
-            ).stdout  # fmt: skip
-            html = (EXAMPLES / "website" / "index.html").read_text()
-            (folder / "index.html").write_text(re.sub(r"<script src=.*</script>", line.strip(), html))
-            visitor = browser.new_context().new_page()
-            visitor.goto(origin)
-            visitor.get_by_role("button").click()
-            frame = visitor.frame_locator("iframe")
-            frame.get_by_role("textbox").first.fill(QUESTION)
-            frame.get_by_role("textbox").first.press("Enter")
-            expect(frame.get_by_text(ANSWER).first).to_be_visible()
+        line = subprocess.run(
+            [*ruma, "widget", "line", "--address", address],
+            env=environ, cwd=ROOT, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        html = (EXAMPLES / "website" / "index.html").read_text()
+        (folder / "index.html").write_text(re.sub(r"<script src=.*</script>", line.strip(), html))
+        guest = browser.new_context()
+        visitor = guest.new_page()
+        visitor.goto(origin)
+        visitor.get_by_role("button").click()
+        frame = visitor.frame_locator("iframe")
+        frame.get_by_role("textbox").first.fill(QUESTION)
+        frame.get_by_role("textbox").first.press("Enter")
+        expect(frame.get_by_text(ANSWER).first).to_be_visible()
 
-            page.get_by_role("link", name="Conversations").click()
-            page.get_by_role("link", name=QUESTION).click()
-            expect(page.get_by_text(ANSWER).first).to_be_visible()
-            browser.close()
+        page.get_by_role("link", name="Conversations").click()
+        page.get_by_role("link", name=QUESTION).click()
+        expect(page.get_by_text(ANSWER).first).to_be_visible()
+        for window in (member, guest):
+            window.close()
         server.terminate()
         rest.join()
     finally:

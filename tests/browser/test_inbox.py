@@ -8,69 +8,39 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from ruma.config import load_settings
 from ruma.tenant.conversations import OpenConversation, add_exchange, begin_conversation
 from ruma.tenant.home import Home
 from ruma.tenant.inbox import ask_for_person, list_conversations
-from tests.browser.test_chat_page import SIZES
+from tests.browsing import SIZES, enter, needs_chromium, watched_page
 from tests.filling import fill_inbox
 from tests.payloads import MARKUP
-from tests.serving import FLAGS, Running, make_tenant, sign_in
+from tests.serving import Running, renew_tenant
 
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 GLUTEN = "Do you bake without gluten?"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a running Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Return a home with a tenant."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
-    make_tenant(home)
-    return home
-
-
-@pytest.fixture
-def server(home: Home) -> Iterator[Running]:
-    """Return its server."""
-    with Running(home.settings.home) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Return a running server."""
+    with Running(tmp_path_factory.mktemp("home")) as running:
         yield running
 
 
-def enter(browser: Browser, home: Home, server: Running, role: str = "editor", **options: Any) -> BrowserContext:
-    """Return a window in which a member of that role is signed in."""
-    with home.open("acme") as tenant:
-        name, _, value = sign_in(tenant, role)["Cookie"].partition("=")
-    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", **options)
-    cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/", "secure": True, "httpOnly": True}
-    context.add_cookies([cookie])  # type: ignore[list-item]
-    return context
+@pytest.fixture
+def home(server: Running) -> Home:
+    """Return its home, with a new tenant."""
+    return renew_tenant(server)
 
 
 @pytest.fixture
 def page(browser: Browser, home: Home, server: Running) -> Iterator[Page]:
     """Return a window of an editor; at the end nothing may have gone wrong in it."""
-    context = enter(browser, home, server)
-    page, wrong = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if "Policy" in message.text else None)
-    page.on("dialog", lambda dialog: wrong.append(dialog.message))
-    yield page
-    context.close()
-    assert wrong == []
+    with watched_page(enter(browser, home, server)) as page:
+        yield page
 
 
 def go(page: Page, place: str) -> None:

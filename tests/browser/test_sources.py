@@ -2,74 +2,43 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from ruma.config import load_settings
 from ruma.tenant.home import Home
 from ruma.tenant.uploads import receive_upload, take_upload
-from tests.browser.test_chat_page import SIZES
-from tests.serving import FLAGS, Running, make_tenant, sign_in
+from tests.browsing import SIZES, enter, needs_chromium, watched_page
+from tests.serving import Running, renew_tenant
 
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 MENU = "# Cake menu\n\nThe walnut cake costs nine pounds. The lemon cake costs eight pounds.\n"
 WALNUT = "The walnut cake costs nine pounds."
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a running Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Return a home with a tenant of two documents."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), "max_file_mb": 2, **FLAGS}, {}))
-    make_tenant(home)
-    return home
-
-
-@pytest.fixture
-def server(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """Return its server, which takes files of up to 2 MB."""
-    (home.settings.home / "ruma.toml").write_text("max_file_mb = 2\n")
-    with Running(home.settings.home) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Return a running server, which takes files of up to 2 MB."""
+    with Running(tmp_path_factory.mktemp("home"), max_file_mb="2") as running:
         yield running
 
 
-def enter(browser: Browser, home: Home, server: Running, role: str = "editor", **options: Any) -> BrowserContext:
-    """Return a window in which a member of that role is signed in; nothing may go wrong in it."""
-    with home.open("acme") as tenant:
-        name, _, value = sign_in(tenant, role)["Cookie"].partition("=")
-    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", **options)
-    cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/", "secure": True, "httpOnly": True}
-    context.add_cookies([cookie])  # type: ignore[list-item]
-    return context
+@pytest.fixture
+def home(server: Running) -> Home:
+    """Return its home, with a new tenant of two documents."""
+    return renew_tenant(server)
 
 
 @pytest.fixture
 def page(browser: Browser, home: Home, server: Running) -> Iterator[Page]:
     """Return the page of sources as an editor sees it; at the end nothing may have gone wrong on it."""
-    context = enter(browser, home, server)
-    page, wrong = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if "Policy" in message.text else None)
-    page.goto("/t/acme/sources")
-    page.wait_for_selector("body[data-ready]")
-    yield page
-    context.close()
-    assert wrong == []
+    with watched_page(enter(browser, home, server)) as page:
+        page.goto("/t/acme/sources")
+        page.wait_for_selector("body[data-ready]")
+        yield page
 
 
 def drop(page: Page, *files: tuple[str, str | int]) -> None:

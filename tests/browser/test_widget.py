@@ -9,14 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 
 from ruma.config import load_settings
 from ruma.server.languages import read_words
 from ruma.tenant.agents import change_agent
 from ruma.tenant.home import Home
 from ruma.tenant.inbox import list_conversations, read_feedback, reply
-from tests.browser.test_chat_page import CHROMIUM, ELSEWHERE, FLAGS, PRICE, WRITTEN
+from tests.browser.test_chat_page import ELSEWHERE, PRICE, WRITTEN
+from tests.browsing import needs_chromium
 from tests.payloads import MARKUP
 from tests.serving import QUESTION, Running, make_tenant, store
 
@@ -28,7 +29,7 @@ for (const name of ["origin", "address", "position", "theme", "source", "data", 
 Array.prototype.includes = () => true;
 """
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+pytestmark = needs_chromium
 
 
 class Website(ThreadingHTTPServer):
@@ -83,15 +84,6 @@ class Answering(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a running Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
