@@ -14,6 +14,38 @@ from tests.hashing import QUICK, REAL, hash_with
 # A shell that runs the tests in the background has Ctrl-C ignored, and commands would inherit that from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+COMPILES = "test_embedder.py"
+"""The first file of all: on a new machine it compiles the embedder, and the others have something else to do."""
+
+LONG = (
+    "test_server_deadlines.py",
+    "attack/test_a_crash.py",
+    "attack/test_a_ingest.py",
+    "test_compiling.py",
+    "browser/",
+    "attack/test_b_keys.py",
+    "attack/test_d_uploads.py",
+    "test_generator.py",
+    "attack/test_f_accounts.py",
+    "attack/test_f_routes.py",
+)
+"""The files that take longest and need no compiled embedder: a long one that came last would leave the cores idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files into the order in which several workers finish first; within a file nothing changes."""
+    waiting = {item.path for item in items if "compiled_home" in getattr(item, "fixturenames", ())}
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        if name == COMPILES:
+            return 0
+        if item.path in waiting:
+            return len(LONG) + 1
+        return next((at for at, one in enumerate(LONG, 1) if name.startswith(one)), len(LONG) + 2)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(autouse=True)
 def clean_environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
