@@ -19,6 +19,7 @@ from ruma.cli import (
     chatting,
     demonstration,
     diagnosis,
+    exporting,
     installation,
     members,
     model_files,
@@ -218,6 +219,7 @@ _add_group(
     },
 )
 _add(_PRIVACY, backups.restore, "ruma restore /mnt/backup --as acme-2")
+_add(_PRIVACY, exporting.export, "ruma export acme.zip")
 _add(_CARE, serving.serve, "ruma serve")
 _add(_CARE, diagnosis.doctor, "ruma doctor")
 _add(_CARE, installation.config, "ruma config")

@@ -27,6 +27,7 @@ from ruma.server.pages import (
     chat,
     conversations,
     data,
+    exports,
     overview,
     pairs,
     people,
@@ -76,6 +77,7 @@ _PAGES = (
     overview.show_overview,
     *conversations.INBOX_PAGES,
     *settings.SETTINGS,
+    *exports.EXPORT_PAGES,
     *data.DATA,
 )
 
@@ -143,6 +145,7 @@ def create_app(
     async def keep_open(_: Litestar) -> AsyncIterator[None]:
         await sync_to_thread(resources.warm)
         await sync_to_thread(resources.uploads.start, home.names())
+        await sync_to_thread(resources.exports.start, home.names())
         try:
             yield
         finally:

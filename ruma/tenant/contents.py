@@ -103,6 +103,18 @@ FLAT = (
         of_member="(actor_kind = 'member' and actor_id = :id) or subject = 'member ' || :id",
         of_visitor="subject in (select 'conversation ' || value from json_each(:conversations))",
     ),
+    Table("retention", "plan shortened"),
+    Table(
+        "hold",
+        "id conversation_id reason set_by_kind set_by_id set_at until ended_at",
+        of_member="set_by_kind = 'member' and set_by_id = :id",
+    ),
+    Table(
+        "export",
+        "id kind member_id conversations state reason size_bytes has_password asked_by asked_at made_at",
+        of_member="kind = 'member' and member_id = :id or asked_by = :name",
+    ),
+    Table("backup", "snapshot made_at is_whole"),
 )
 """Tables that an export writes as they are, one row a line."""
 
@@ -134,6 +146,23 @@ LEFT_OUT: Mapping[str, str] = {
     "search_index.revision": "a counter of changes",
     "profile.id": "always 1",
     "agent.id": "always 1",
+    "retention.id": "always 1",
+    "retention.promised": "a copy of the operator's settings",
+    "retention.believed_at": "a state of this machine's clock",
+    "retention.boot": "a state of this machine's clock",
+    "retention.boot_seconds": "a state of this machine's clock",
+    "retention.doubted_boot": "a state of this machine's clock",
+    "retention.doubted_seconds": "a state of this machine's clock",
+    "retention.doubted_offset": "a state of this machine's clock",
+    "retention.ran_at": "when retention ran last on this machine",
+    "retention.removed": "what retention removed last on this machine",
+    "retention_mark": "what was there on which day, on this machine",
+    "export.sealed_id": "the name of a file in this directory, which is a copy of what is exported here",
+    "export.tries": "a state of this machine",
+    "export.envelope_head": "the head of a file that a password opens",
+    "export.envelope_key": "a secret that opens a file",
+    "backup.target_id": "where on this machine the backup lies: the operator's",
+    "backup.folder": "where on this machine the backup lies: the operator's",
     "ruma_identity": "the number of this directory; an import has its own",
     "message_fts": "an index, made again from the messages",
     "chunk_fts": "an index, made again from the chunks",
@@ -235,7 +264,7 @@ def _count(db: "Database", table: Table, scope: Scope) -> int:
 def _select(db: "Database", table: Table, scope: Scope) -> Iterator[Row]:
     where, values = _condition(db, table, scope)
     names = table.columns.split()
-    order = "id" if "id" in names else "rowid"
+    order = "id" if "id" in names else "snapshot" if "snapshot" in names else "rowid"
     for values_of_row in db.execute(f"select {_listed(table)} from {table.name} {where} order by {order}", values):
         yield dict(zip(names, values_of_row, strict=True))
 

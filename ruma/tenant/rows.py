@@ -27,6 +27,7 @@ LEFT_OUT: Mapping[str, str] = {
     "attempt": "failed tries of some minutes",
     "kept_response": "copies of answers to programs, kept for a day",
     "pending_erasure": "what was still to be cleaned from the old file",
+    "export": "copies of what is backed up, made to be fetched within days; a backup does not hold their files",
     "backup": "the backups; a restored tenant knows of those in the folder that it comes from",
 }
 """The tables that a backup does not hold, and why."""

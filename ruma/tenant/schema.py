@@ -71,7 +71,21 @@ def consent_and_requests(db: "Database") -> None:
         db.execute(statement)
 
 
-STEPS = (first_tables, accounts_and_inbox, audit_log, backups, retention_and_holds, consent_and_requests)
+def exports(db: "Database") -> None:
+    """Make the table of exports."""
+    for statement in _script("exports"):
+        db.execute(statement)
+
+
+STEPS = (
+    first_tables,
+    accounts_and_inbox,
+    audit_log,
+    backups,
+    retention_and_holds,
+    consent_and_requests,
+    exports,
+)
 
 
 def migrations() -> "Migrations":

@@ -67,6 +67,11 @@ class Tenant:
         """The folder of sealed uploads that wait to be read; made with the first of them."""
         return self.folder / "uploads"
 
+    @property
+    def exports_folder(self) -> Path:
+        """The folder of sealed exports that wait to be fetched; made with the first of them."""
+        return self.folder / "exports"
+
     @contextmanager
     def reading(self) -> Iterator["Database"]:
         """Give a connection that sees one unchanging state of the database.

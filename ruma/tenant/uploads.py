@@ -4,7 +4,6 @@ An upload whose bytes are still coming in has no row, so one that breaks off lea
 receives or reads one holds a lock on its file, which ends with the process: what nobody holds was interrupted.
 """
 
-import fcntl
 import os
 import secrets
 import unicodedata
@@ -14,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ruma.errors import ConflictError, DamagedError, InputError, NotFoundError
+from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.tenant.clock import now
 from ruma.tenant.database import translated
 from ruma.tenant.erasure import ask_erasure, finish_erasure
-from ruma.tenant.originals import Sealer, open_sealer, read_original
-from ruma.tenant.private_files import open_unlinked, sync_folder
+from ruma.tenant.locked_files import lock_file, open_locked
+from ruma.tenant.originals import read_original
+from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant
 
 Kind = Literal["upload", "text"]
@@ -65,7 +65,7 @@ class Receiving:
         self._most_bytes = most_bytes
         self._sealed_id = secrets.token_hex(16)
         self._final = tenant.uploads_folder / self._sealed_id
-        self._sealer = _open_locked(self._final.with_suffix(".part"), tenant, self._sealed_id)
+        self._sealer = open_locked(self._final.with_suffix(".part"), tenant, self._sealed_id)
         self._is_open = True
 
     def __enter__(self) -> "Receiving":
@@ -282,7 +282,7 @@ def take_upload(tenant: Tenant) -> Taken | None:
         waiting = [Upload(*row) for row in db.execute(sql, [_LOOKED_AT]).fetchall()]
     for upload in waiting:
         try:
-            lock = _lock(tenant.uploads_folder / upload.sealed_id)
+            lock = lock_file(tenant.uploads_folder / upload.sealed_id)
         except FileNotFoundError:
             _mark_lost(tenant, upload)
             continue
@@ -334,7 +334,7 @@ def discard_upload(tenant: Tenant, upload_id: int) -> None:
     if upload.state == "done":
         raise ConflictError(f"{upload.name} was read; remove its document.")
     with suppress(FileNotFoundError):
-        lock = _lock(tenant.uploads_folder / upload.sealed_id)
+        lock = lock_file(tenant.uploads_folder / upload.sealed_id)
         if lock is None:
             raise ConflictError(
                 f"{upload.name} is being read at this moment.", hint="Remove its document when that is done."
@@ -361,35 +361,10 @@ def sweep_uploads(tenant: Tenant) -> None:
             known = {row[0] for row in db.execute("select sealed_id from upload where state != 'done'")}
             for name in set(names) - known:
                 with suppress(FileNotFoundError):
-                    lock = _lock(tenant.uploads_folder / name)
+                    lock = lock_file(tenant.uploads_folder / name)
                     if lock is not None:
                         (tenant.uploads_folder / name).unlink()
                         os.close(lock)
-
-
-def _open_locked(part: Path, tenant: Tenant, sealed_id: str) -> Sealer:
-    while True:
-        sealer = open_sealer(part, tenant.key, sealed_id)
-        fcntl.flock(sealer.fileno(), fcntl.LOCK_EX)
-        if os.fstat(sealer.fileno()).st_nlink:
-            return sealer
-        sealer.close()  # a sweep came between making the file and locking it
-
-
-def _lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock of a sealed file; None where another one holds it."""
-    try:
-        descriptor = open_unlinked(str(path), os.O_RDONLY)
-    except FileNotFoundError:
-        raise
-    except OSError as exc:
-        raise DamagedError(f"The upload {path.name} cannot be opened: {exc.strerror}.") from exc
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _mark_reading(tenant: Tenant, upload: Upload) -> bool:

@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
-from ruma.server import agent_shapes
+from ruma.server import agent_shapes, export_shapes
 from ruma.server.api import inbox_examples, member_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
@@ -65,6 +65,7 @@ _EXAMPLES: dict[type, Any] = {
     **inbox_examples.EXAMPLES,
     **agent_shapes.EXAMPLES,
     **member_examples.EXAMPLES,
+    **export_shapes.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
@@ -73,6 +74,7 @@ _SENT = {
     **inbox_examples.SENT,
     **agent_shapes.SENT,
     **member_examples.SENT,
+    **export_shapes.SENT,
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),

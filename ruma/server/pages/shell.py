@@ -25,6 +25,7 @@ NOTICES = {
     "added": "Added.",
     "removed": "Removed.",
     "sent": "Sent.",
+    "asked": "Asked for. It is being made, and is listed here.",
     "mailed": "Sent, and on its way by mail.",
     "unread": "Marked as not read.",
     "deleted": "Deleted.",

@@ -1,0 +1,134 @@
+"""`ruma export` and `ruma import`: taking data elsewhere, and bringing it back."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ruma.cli.options import HomeOption, JsonOption, TenantOption
+from ruma.cli.output import ask_secret, note, plural, print_json, print_text, size
+from ruma.cli.parts import Parts
+from ruma.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from ruma.privacy.archive import Sink
+    from ruma.tenant.contents import Scope
+    from ruma.tenant.tenant import Tenant
+
+PasswordFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A file whose first line is the password of the export.")
+]
+AskPassword = Annotated[bool, typer.Option("--ask-password", help="Ask for a password that the export opens with.")]
+
+
+def export(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The zip to write. With a password: a file of age.")],
+    visitor: Annotated[
+        str | None, typer.Option(metavar="REF", help="Only a visitor: a conversation's number or an e-mail address.")
+    ] = None,
+    member: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Only a member: a number or an e-mail address.")
+    ] = None,
+    password_file: PasswordFile = None,
+    ask_password: AskPassword = False,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Write what is stored of a tenant, a member or a visitor into a zip that needs no Ruma.
+
+    It holds JSON, pages for a browser, and the original files. The file is readable by its owner alone; without a
+    password whoever gets it can read it. With one it is in the format age, and the name should end in .zip.age.
+    """
+    from ruma.privacy.exporting import write_export
+    from ruma.tenant.contents import note_taken
+
+    if visitor is not None and member is not None:
+        raise InputError("An export is of a visitor or of a member.", hint="Leave out --visitor or --member.")
+    _check_free(file)
+    password = _read_password(password_file, ask_password, is_new=True)
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        scope = _scope(opened, visitor, member)
+        about = _write(file, password, opened.name, lambda sink: write_export(opened, scope, sink))
+        note_taken(opened, scope)
+        if as_json:
+            print_json({"file": file, "size_bytes": file.stat().st_size, **about})
+            return
+        counts = about["counts"]
+        amounts = [plural(counts[name], name[:-1]) for name in ("documents", "conversations") if counts.get(name)]
+        print_text(f"Wrote {file} ({size(file.stat().st_size)}){': ' if amounts else ''}{', '.join(amounts)}.")
+        for one in about["originals"]:
+            if one["problem"]:
+                note(f"{one['name']} {one['problem']}.")
+        if not password:
+            note("Whoever has this file can read it. With --ask-password it opens with a password alone.")
+
+
+def _scope(tenant: Tenant, visitor: str | None, member: str | None) -> Scope:
+    from ruma.tenant.contents import Scope
+    from ruma.tenant.members import find_member
+    from ruma.tenant.visitors import find_visitor, parse_visitor
+
+    if visitor is not None:
+        return Scope("visitor", conversations=tuple(find_visitor(tenant, parse_visitor(visitor))))
+    if member is not None:
+        who: int | str = int(member) if member.isdecimal() and len(member) < 19 else member
+        return Scope("member", member_id=find_member(tenant, who).id)
+    return Scope()
+
+
+def _check_free(file: Path) -> None:
+    if file.exists() or file.is_symlink():
+        raise InputError(f"There is a file {file} already.", hint="Remove it first, or name another.")
+    if not file.parent.is_dir():
+        raise InputError(f"There is no folder {file.parent}.")
+
+
+def _read_password(file: Path | None, ask: bool, *, is_new: bool) -> str:
+    from ruma.tenant.passwords import check_password
+
+    if file is None and not ask:
+        return ""
+    if file is not None:
+        try:
+            password = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise InputError(f"The password cannot be read from {file}: {exc}.") from exc
+    else:
+        password = ask_secret("Password of the export")
+    if not password:
+        raise InputError("The password is empty.")
+    if is_new:
+        check_password(password)
+    return password
+
+
+def _write(file: Path, password: str, tenant_name: str, fill: Any) -> dict[str, Any]:
+    """Write a file of the operator's whole or not at all, for its owner alone."""
+    from ruma.tenant.envelopes import EnvelopeWriter, make_envelope
+
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as raw:
+                os.fchmod(descriptor, 0o600)
+                sink: Sink = raw
+                envelope = EnvelopeWriter(make_envelope(password), raw.write) if password else None
+                about: dict[str, Any] = fill(envelope or sink)
+                if envelope:
+                    envelope.finish()
+                raw.flush()
+                os.fsync(descriptor)
+            os.link(part, file)  # unlike a rename, it refuses to replace
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as exc:
+        raise StoreError(f"The file {file} cannot be written: {exc.strerror}.", hint="Nothing is left of it.") from exc
+    return about

@@ -1,0 +1,148 @@
+"""Makes the exports that were asked for while a server runs: one at a time, behind the chats, and removes old ones."""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from ruma.config import Settings
+from ruma.errors import NotFoundError, RumaError, StoreError
+from ruma.privacy.exporting import write_export
+from ruma.tenant.exports import Making, may_have_exports, remove_old_exports, sweep_exports, take_export
+from ruma.tenant.plans import read_plan
+from ruma.tenant.tenant import Tenant
+
+NICENESS = 10
+"""How far the thread stands back for those that answer."""
+
+WORK_SECONDS, LONGEST_PAUSE = 0.01, 0.04
+"""While somebody waits for an answer, so much is done between two pauses of so long at most: an export is slower
+beside chats, and never stands still."""
+
+_LOOK_SECONDS = 0.01
+_SWEEP_SECONDS = 3600
+_LOG = logging.getLogger("ruma.jobs")
+
+
+class Stopped(Exception):
+    """The worker was told to stop."""
+
+
+class ExportWorker:
+    """A thread that makes exports. It survives whatever one does, and a tenant that goes away."""
+
+    def __init__(
+        self, settings: Settings, open_tenant: Callable[[str], Tenant], is_busy: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Take the way to a tenant, and the question whether somebody waits for an answer."""
+        self._settings, self._open_tenant, self._is_busy = settings, open_tenant, is_busy
+        self._known: set[str] = set()
+        self._names: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._stop_asked = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, names: Iterable[str] = ()) -> None:
+        """Begin, with the exports in the directories of these tenants from before."""
+        folder = self._settings.tenants_folder
+        for name in names:
+            if may_have_exports(folder / name):
+                self.notify(name)
+        self._thread = threading.Thread(target=self._run, name="ruma-exports", daemon=True)
+        self._thread.start()
+
+    def notify(self, name: str) -> None:
+        """Say that a tenant has an export that waits."""
+        with self._changed:
+            self._known.add(name)
+            if name not in self._names:
+                self._names.append(name)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End, within about a second; the export in hand is made from its start next time."""
+        self._stop_asked.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        # On Linux each thread has a niceness of its own.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while (name := self._next_name()) is not None:
+            try:
+                if self._look_after(name):
+                    self.notify(name)  # behind the others
+            except Stopped:
+                return
+            except NotFoundError:
+                with self._changed:
+                    self._known.discard(name)  # the tenant is gone, and its exports with it
+            except Exception as exc:  # nobody else can be told; the next export of the tenant wakes us again
+                _LOG.error("The exports of %s wait: %s", name, type(exc).__name__)
+
+    def _next_name(self) -> str | None:
+        with self._changed:
+            while not self._names and not self._stop_asked.is_set():
+                if not self._changed.wait(timeout=_SWEEP_SECONDS):
+                    self._names.extend(self._known)
+            return None if self._stop_asked.is_set() else self._names.popleft()
+
+    def _look_after(self, name: str) -> bool:
+        """Remove what is too old and make the tenant's next export; tell whether there was one."""
+        tenant = self._open_tenant(name)
+        remove_old_exports(tenant, read_plan(tenant, self._settings).exports)
+        sweep_exports(tenant)
+        making = take_export(tenant)
+        if making is None:
+            return False
+        with making:
+            try:
+                self._make(making, tenant)
+            except Stopped:
+                making.put_back()
+                raise
+        return True
+
+    def _make(self, making: Making, tenant: Tenant) -> None:
+        try:
+            write_export(tenant, making.export.scope, making, step=self._stepper(tenant))
+            making.finish()
+        except Stopped:
+            raise
+        except NotFoundError as exc:
+            tenant.check_present()
+            making.fail(str(exc))
+        except StoreError as exc:
+            # Where on the machine it happened is for the operator alone.
+            _LOG.error("An export of %s could not be made: %s", tenant.name, exc)
+            making.fail("The disk of this machine is full, or cannot be used at present.")
+        except RumaError as exc:
+            making.fail(str(exc))
+        except Exception as exc:
+            _LOG.error("An export of %s could not be made: %s", tenant.name, type(exc).__name__)
+            making.fail("Something went wrong in Ruma itself.")
+
+    def _stepper(self, tenant: Tenant) -> Callable[[], None]:
+        """Return what is called between two pieces of work: it lets those who wait for an answer go first."""
+        paused = time.monotonic()
+
+        def step() -> None:
+            nonlocal paused
+            if self._stop_asked.is_set():
+                raise Stopped
+            if time.monotonic() - paused < WORK_SECONDS:
+                return
+            tenant.check_present()
+            until = time.monotonic() + LONGEST_PAUSE
+            while self._is_busy() and time.monotonic() < until:
+                self._stop_asked.wait(_LOOK_SECONDS)
+            paused = time.monotonic()
+
+        return step

@@ -1,0 +1,96 @@
+"""What the API takes and gives about exports."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ruma.errors import InputError
+from ruma.tenant.contents import Scope
+from ruma.tenant.exports import Export
+from ruma.tenant.members import find_member
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.visitors import find_visitor, parse_visitor
+
+
+@dataclass(frozen=True)
+class NewExport:
+    """What shall be exported: everything, one member's data or one visitor's."""
+
+    kind: Literal["tenant", "member", "visitor"] = "tenant"
+    member: str = ""
+    """A member's number or e-mail address, where `kind` is `member`."""
+    visitor: str = ""
+    """A conversation's number or an e-mail address, where `kind` is `visitor`."""
+    password: str = ""
+    """What the file shall open with, in the format age; without one it is a plain zip. It is not kept."""
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """An export that was asked for."""
+
+    id: int
+    kind: Literal["tenant", "member", "visitor"]
+    member_id: int | None
+    conversations: list[int]
+    state: Literal["waiting", "making", "done", "failed"]
+    reason: str
+    size_bytes: int
+    has_password: bool
+    file_name: str
+    asked_by: str
+    asked_at: str
+    made_at: str | None
+    ends_on: str
+    """The day on which its file is removed."""
+
+
+@dataclass(frozen=True)
+class ExportList:
+    """The exports that were asked for, the newest first."""
+
+    exports: list[ExportInfo]
+
+
+def scope_of(tenant: Tenant, wanted: NewExport) -> Scope:
+    """Return what is to be exported.
+
+    Raises:
+        NotFoundError: There is no such member or visitor.
+        InputError: It is not said who is meant.
+    """
+    if wanted.kind == "member":
+        if not wanted.member.strip():
+            raise InputError("Say which member: a number or an e-mail address.")
+        who = wanted.member.strip()
+        return Scope("member", member_id=find_member(tenant, int(who) if who.isdecimal() and len(who) < 19 else who).id)
+    if wanted.kind == "visitor":
+        found = find_visitor(tenant, parse_visitor(wanted.visitor))
+        return Scope("visitor", conversations=tuple(found))
+    return Scope()
+
+
+def info_of(export: Export, days: int) -> ExportInfo:
+    """Return an export as the API gives it, where exports are kept for so many days."""
+    return ExportInfo(
+        id=export.id,
+        kind=export.scope.kind,
+        member_id=export.scope.member_id or None,
+        conversations=list(export.scope.conversations),
+        state=export.state,
+        reason=export.reason,
+        size_bytes=export.size_bytes,
+        has_password=export.has_password,
+        file_name=export.file_name,
+        asked_by=export.asked_by,
+        asked_at=export.asked_at,
+        made_at=export.made_at,
+        ends_on=export.ends_on(days),
+    )
+
+
+_EXPORT = ExportInfo(
+    3, "tenant", None, [], "done", "", 5182034, False, "ruma-all-2026-03-02.zip", "Ada Miller",
+    "2026-03-02T09:15:04Z", "2026-03-02T09:15:09Z", "2026-03-09",
+)  # fmt: skip
+EXAMPLES: dict[type, Any] = {ExportInfo: _EXPORT, ExportList: ExportList([_EXPORT])}
+SENT = {"/t/{name}/api/exports": {"kind": "visitor", "visitor": "jo@example.com"}}
