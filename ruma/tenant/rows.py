@@ -6,10 +6,13 @@ change give the same pieces again, whatever was added or removed before and afte
 
 import base64
 import json
+import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from binascii import b2a_base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from ruma.errors import DamagedError, StoreError
@@ -168,8 +171,23 @@ def _parents_first(db: "Database", names: list[str]) -> list[str]:
 
 
 def _line(row: Iterable[Any]) -> bytes:
-    values = [{"b": base64.b64encode(value).decode()} if isinstance(value, bytes) else value for value in row]
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    return f"[{','.join([_AS_TEXT[type(value)](value) for value in row])}]\n".encode()
+
+
+def _of_float(value: float) -> str:
+    if not math.isfinite(value):
+        raise ValueError("a number that is none")
+    return repr(value)
+
+
+# By hand, since a whole JSON encoder looks at every character of the vectors: 100,000 chunks take 4 s instead of 10.
+_AS_TEXT: Mapping[type, Callable[[Any], str]] = {
+    bytes: lambda value: f'{{"b":"{b2a_base64(value, newline=False).decode()}"}}',
+    str: encode_basestring,
+    int: repr,
+    float: _of_float,
+    type(None): lambda _: "null",
+}
 
 
 def _row(line: bytes, table: Table) -> list[Any]:
