@@ -1,21 +1,28 @@
 """The one place that opens a tenant's database: sets the key, proves the cipher, checks whose file it is."""
 
 import os
+import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruma import __version__
 from ruma.errors import DamagedError, NotEncryptedError, StoreError, WrongTenantError
 from ruma.tenant.keys import Key
+from ruma.tenant.private_files import sync_file, sync_folder
 from ruma.tenant.schema import STEPS, migrations
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 FILE_NAME = "tenant.db"
+BEFORE_UPGRADE = "before-upgrade.db"
+COPY_DAYS = 7
+"""How long the database from before an upgrade is kept; an erasure takes it away at once."""
 APPLICATION_ID = 0x52554D41  # "RUMA" in ASCII
 CACHE_KIB = 65536
 """Page cache of a connection: encrypted pages cost 2.5 ms a MB to read again."""
@@ -71,7 +78,7 @@ def open_database(folder: Path, key: Key, tenant_id: str, *, upgrades: bool = Tr
                 )
             _set_pragmas(db, path)
             if upgrades:
-                _upgrade(db, path)
+                _upgrade(db, path, key)
                 _check_forgetting(db, path)
         except BaseException:
             db.close()
@@ -167,15 +174,48 @@ def _set_pragmas(db: "Database", path: Path) -> None:
         raise DamagedError(f"{path} has settings that Ruma did not write.")
 
 
-def _upgrade(db: "Database", path: Path) -> None:
+def _upgrade(db: "Database", path: Path, key: Key) -> None:
     known = migrations()
     applied = {step.name for step in known.applied(db)}
-    if applied - {step.__name__ for step in STEPS}:
+    unknown = applied - {step.__name__ for step in STEPS}
+    if unknown:
         raise StoreError(
-            f"{path} was written by a newer version of Ruma.", hint="Update Ruma: pip install --upgrade ruma"
+            f"{path} was written by a newer version of Ruma: {__version__} does not know its {min(unknown)}.",
+            hint="Update Ruma: pip install --upgrade ruma",
         )
     if len(applied) < len(STEPS):
+        _keep_copy(db, path.with_name(BEFORE_UPGRADE), key)
         known.apply(db)
+
+
+def _keep_copy(db: "Database", copy: Path, key: Key) -> None:
+    """Write the database as it is before its tables are changed beside it, encrypted with the same key."""
+    if copy.exists():
+        return  # of an upgrade that was interrupted, before which nothing was changed either
+    part = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}.part")
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        target = _connect(part, key)
+        try:
+            db.conn.backup(target.conn)
+        finally:
+            target.close()
+        sync_file(part)
+        part.rename(copy)
+        sync_folder(copy.parent)
+    finally:
+        for left in copy.parent.glob(f"{part.name}*"):
+            left.unlink()
+
+
+def drop_copy(folder: Path, *, older_than_days: float = 0) -> None:
+    """Take the copy from before an upgrade away: what is erased since then is still in it."""
+    copy = folder / BEFORE_UPGRADE
+    with translated(copy), suppress(FileNotFoundError):
+        if time.time() - copy.stat().st_mtime >= older_than_days * 86400:
+            for file in (copy, *copy.parent.glob(f"{BEFORE_UPGRADE}-*")):
+                file.unlink()
+            sync_folder(folder)
 
 
 def _next_step(steps: Sequence[str]) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ruma.tenant.database import BUSY_SECONDS, pragma
+from ruma.tenant.database import BUSY_SECONDS, drop_copy, pragma
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def finish_erasure(tenant: Tenant, *, wait_seconds: float = WAIT_SECONDS) -> boo
             pragma(db, f"busy_timeout={1000 * BUSY_SECONDS}")
         if is_busy:
             return False
+        drop_copy(tenant.folder)
         db.execute(f"delete from pending_erasure where id in ({','.join('?' * len(asked))})", asked)
     return True
 

@@ -23,7 +23,7 @@ from ruma.errors import (
 )
 from ruma.tenant.agents import write_first_agent
 from ruma.tenant.clock import now
-from ruma.tenant.database import create_database, translated
+from ruma.tenant.database import COPY_DAYS, create_database, drop_copy, translated
 from ruma.tenant.documents import finish_interrupted
 from ruma.tenant.keys import Key, choose_key_store, key_store_of
 from ruma.tenant.names import check_name
@@ -203,6 +203,7 @@ class Home:
         key = self._key_of(name, manifest)
         tenant = Tenant(name, manifest["tenant_id"], folder, key)
         try:
+            drop_copy(folder, older_than_days=COPY_DAYS)
             finish_interrupted(tenant)
         except BaseException:
             tenant.close()
