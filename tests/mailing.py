@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,13 @@ class Mailbox:
     to: list[list[str]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     """What it says to the next mails, before it takes them all."""
+
+    def wait(self, count: int) -> None:
+        """Wait until so many mails have come; fail when they do not."""
+        until = time.monotonic() + 20
+        while len(self.mails) < count:
+            assert time.monotonic() < until, f"{len(self.mails)} mails of {count} came"
+            time.sleep(0.02)
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         """Take a mail, or say what was asked for."""

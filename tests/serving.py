@@ -83,13 +83,15 @@ def make_tenant(home: Home, name: str = "acme", *, mode: str = "quote") -> None:
         )
 
 
-def renew_tenant(server: "Running", *, mode: str = "quote") -> Home:
-    """Return the home of a running server after its tenant acme was deleted and made anew.
+def renew_tenant(home: "Home | Running", *, mode: str = "quote") -> Home:
+    """Return the home, or the one of a running server, after its tenant acme was made, or deleted and made anew.
 
-    Every test has a tenant that nobody touched, without the seconds that another server would take to start.
+    Every test has a tenant that nobody touched, without the time that another server would take to start.
     """
-    home = Home(load_settings({"home": server.home, **FLAGS}, {}))
-    home.delete("acme")
+    if isinstance(home, Running):
+        home = Home(load_settings({"home": home.home, **FLAGS}, {}))
+    if "acme" in home.names():
+        home.delete("acme")
     make_tenant(home, mode=mode)
     return home
 

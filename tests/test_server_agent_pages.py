@@ -13,8 +13,9 @@ from ruma.tenant.home import Home
 from ruma.tenant.inbox import list_conversations
 from ruma.tenant.pairs import find_pairs
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in
+from tests.serving import EMBEDDER, FLAGS, QUESTION, renew_tenant, sign_in
 
+HERE = "http://127.0.0.1:8420"
 Client = TestClient[Litestar]
 AGENT = {
     "name": "Crumb",
@@ -34,12 +35,19 @@ AGENT = {
 }
 
 
-@pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Return a home with a tenant."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+    """Return a home and a client of its server."""
     home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
-    make_tenant(home)
-    return home
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+        client.follow_redirects = False
+        yield home, client
+
+
+@pytest.fixture
+def home(served: tuple[Home, Client]) -> Home:
+    """Return the home with a new tenant."""
+    return renew_tenant(served[0])
 
 
 @pytest.fixture
@@ -50,13 +58,12 @@ def tenant(home: Home) -> Iterator[Tenant]:
 
 
 @pytest.fixture
-def client(home: Home, tenant: Tenant) -> Iterator[Client]:
+def client(served: tuple[Home, Client], tenant: Tenant) -> Client:
     """Return a client in which an editor is signed in."""
-    app = create_app(home, lambda: EMBEDDER, lambda _: None)
-    with TestClient(app, base_url="http://127.0.0.1:8420") as client:
-        client.follow_redirects = False
-        client.headers.update({**sign_in(tenant, "editor"), "Accept": "text/html"})
-        yield client
+    _, client = served
+    client.cookies.clear()
+    client.headers.update({**sign_in(tenant, "editor"), "Accept": "text/html"})
+    return client
 
 
 def test_the_agent_is_set_on_its_page(client: Client, tenant: Tenant) -> None:

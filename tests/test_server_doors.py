@@ -6,7 +6,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import Settings
+from ruma.config import load_settings
 from ruma.server.app import create_app
 from ruma.server.pages.signing_in import name_browser
 from ruma.tenant.home import Home
@@ -15,7 +15,7 @@ from ruma.tenant.members import change_member, create_member, find_member
 from ruma.tenant.second_factor import enable_second_factor, new_factor_secret
 from ruma.tenant.sessions import find_session, list_sessions
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, make_tenant
+from tests.serving import EMBEDDER, FLAGS, renew_tenant
 
 HERE = "http://127.0.0.1:8420"
 DOOR = "/t/acme/sign-in"
@@ -25,23 +25,35 @@ SIGN_IN = {"email": EMAIL, "password": PASSWORD}
 Client = TestClient[Litestar]
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+    """Return a home and a client of its server."""
+    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+        client.follow_redirects = False
+        yield home, client
+
+
 @pytest.fixture
-def tenant(settings: Settings) -> Iterator[Tenant]:
-    """Return an open tenant without members."""
-    home = Home(settings)
-    make_tenant(home)
+def home(served: tuple[Home, Client]) -> Home:
+    """Return the home with a new tenant."""
+    return renew_tenant(served[0])
+
+
+@pytest.fixture
+def tenant(home: Home) -> Iterator[Tenant]:
+    """Return the tenant, open and without members."""
     with home.open("acme") as tenant:
         yield tenant
 
 
 @pytest.fixture
-def client(tenant: Tenant, settings: Settings) -> Iterator[Client]:
+def client(served: tuple[Home, Client], tenant: Tenant) -> Client:
     """Return a client that follows no redirect and keeps no cookie by itself."""
-    app = create_app(Home(settings), lambda: EMBEDDER, lambda _: None)
-    with TestClient(app, base_url=HERE) as client:
-        client.follow_redirects = False
-        client.headers["accept"] = "text/html"
-        yield client
+    _, client = served
+    client.cookies.clear()
+    client.headers["accept"] = "text/html"
+    return client
 
 
 def add(tenant: Tenant, role: str = "owner") -> int:

@@ -14,7 +14,7 @@ from ruma.tenant.home import Home
 from ruma.tenant.profile import change_profile
 from ruma.tenant.tenant import Tenant
 from tests.mailing import Mailbox, mail_server
-from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in, with_key
+from tests.serving import EMBEDDER, FLAGS, QUESTION, renew_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 API = "/t/acme/api"
@@ -24,28 +24,39 @@ Client = TestClient[Litestar]
 Headers = dict[str, str]
 
 
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    """Return what a mail server of this machine gets."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client, Mailbox]]:
+    """Return a home, a client of its server, and what the mail server gets that it sends its mail to."""
     with mail_server() as mailbox:
-        yield mailbox
+        mail = {"smtp_host": "127.0.0.1", "smtp_port": mailbox.port, "smtp_security": "none"}
+        mail |= {"mail_from": "a@ruma.example", "home": tmp_path_factory.mktemp("home"), **FLAGS}
+        home = Home(load_settings(mail, {}))
+        with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+            client.follow_redirects = False
+            yield home, client, mailbox
 
 
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Home:
-    """Return a home with a tenant, which sends its mail."""
-    mail = {"smtp_host": "127.0.0.1", "smtp_port": mailbox.port, "smtp_security": "none", "mail_from": "a@ruma.example"}
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS, **mail}, {}))
-    make_tenant(home)
-    return home
+def mailbox(served: tuple[Home, Client, Mailbox]) -> Mailbox:
+    """Return what a mail server of this machine gets: nothing so far."""
+    mailbox = served[2]
+    for kept in (mailbox.mails, mailbox.to, mailbox.answers):
+        kept.clear()
+    return mailbox
 
 
 @pytest.fixture
-def client(home: Home) -> Iterator[Client]:
-    """Return a client of a server of the home."""
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        client.follow_redirects = False
-        yield client
+def home(served: tuple[Home, Client, Mailbox], mailbox: Mailbox) -> Home:
+    """Return the home with a new tenant that has documents."""
+    return renew_tenant(served[0])
+
+
+@pytest.fixture
+def client(served: tuple[Home, Client, Mailbox], home: Home) -> Client:
+    """Return a client of its server."""
+    client = served[1]
+    client.cookies.clear()
+    return client
 
 
 @pytest.fixture
@@ -138,7 +149,7 @@ def test_a_person_replies_and_the_visitor_reads_it(
         ("visitor", "Please call me."),
         ("person", "We called."),
     ]
-    client.__exit__()
+    mailbox.wait(2)
     told = {mail["To"]: mail for mail in mailbox.mails}
     assert set(told) == {"owner@bakery.example", "ana@example.com"}
     assert f"http://127.0.0.1:8420/t/acme/conversations/{number}" in told["owner@bakery.example"].get_content()
@@ -165,13 +176,12 @@ def test_an_agent_without_a_person_takes_no_message_for_one(client: Client, tena
     assert listed(client, helper) == []
 
 
-def test_a_flood_of_wishes_is_no_flood_of_mails(client: Client, tenant: Tenant, mailbox: Mailbox) -> None:
+def test_a_flood_of_wishes_is_no_flood_of_mails(home: Home, tenant: Tenant, mailbox: Mailbox) -> None:
     """Once many wait, further ones are stored and listed, and send no mail."""
     change_profile(tenant, notify_email="team@bakery.example")
-    for _ in range(40):
-        assert client.post(f"{API}/conversation/person", json={"message": "Hello?"}).status_code == 200
-
-    client.__exit__()
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+        for _ in range(40):
+            assert client.post(f"{API}/conversation/person", json={"message": "Hello?"}).status_code == 200
 
     assert 20 <= len(mailbox.mails) <= 25
 

@@ -18,7 +18,7 @@ from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
 from tests.filling import fill_inbox
 from tests.mailing import Mailbox, mail_server
-from tests.serving import EMBEDDER, FLAGS, make_tenant, sign_in
+from tests.serving import EMBEDDER, FLAGS, renew_tenant, sign_in
 
 HERE = "http://127.0.0.1:8420"
 INBOX = "/t/acme/conversations"
@@ -28,29 +28,40 @@ Client = TestClient[Litestar]
 Headers = dict[str, str]
 
 
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    """Return what a mail server of this machine gets."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client, Mailbox]]:
+    """Return a home, a client of its server, and what the mail server gets that it sends its mail to."""
     with mail_server() as mailbox:
-        yield mailbox
+        mail = {"smtp_host": "127.0.0.1", "smtp_port": mailbox.port, "smtp_security": "none"}
+        mail |= {"mail_from": "a@ruma.example", "home": tmp_path_factory.mktemp("home"), **FLAGS}
+        home = Home(load_settings(mail, {}))
+        home.create("empty")
+        with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+            client.follow_redirects = False
+            yield home, client, mailbox
 
 
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Home:
-    """Return a home with a tenant that has documents and one that has none, which send mail."""
-    mail = {"smtp_host": "127.0.0.1", "smtp_port": mailbox.port, "smtp_security": "none", "mail_from": "a@ruma.example"}
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS, **mail}, {}))
-    make_tenant(home)
-    home.create("empty")
-    return home
+def mailbox(served: tuple[Home, Client, Mailbox]) -> Mailbox:
+    """Return what a mail server of this machine gets: nothing so far."""
+    mailbox = served[2]
+    for kept in (mailbox.mails, mailbox.to, mailbox.answers):
+        kept.clear()
+    return mailbox
 
 
 @pytest.fixture
-def client(home: Home) -> Iterator[Client]:
-    """Return a client of a server of the home."""
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        client.follow_redirects = False
-        yield client
+def home(served: tuple[Home, Client, Mailbox], mailbox: Mailbox) -> Home:
+    """Return the home with a new tenant that has documents and one that has none."""
+    return renew_tenant(served[0])
+
+
+@pytest.fixture
+def client(served: tuple[Home, Client, Mailbox], home: Home) -> Client:
+    """Return a client of its server."""
+    client = served[1]
+    client.cookies.clear()
+    return client
 
 
 @pytest.fixture
@@ -190,7 +201,7 @@ def test_a_reply_is_mailed_where_an_address_was_left(
 
     assert "gets it by mail" in client.get(url, headers=editor).text
     sent = send(client, editor, f"{url}/reply", text="We called.")
-    client.__exit__()
+    mailbox.wait(1)
 
     assert sent.headers["location"] == f"{url}?done=mailed"
     assert [mail["To"] for mail in mailbox.mails] == ["ana@example.com"]

@@ -6,7 +6,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import Settings
+from ruma.config import Settings, load_settings
 from ruma.server.addresses import PublicAddress
 from ruma.server.app import create_app
 from ruma.server.listener import invite_owners
@@ -19,7 +19,7 @@ from ruma.tenant.members import check_sign_in, create_member, find_member, list_
 from ruma.tenant.second_factor import check_code
 from ruma.tenant.sessions import begin_session, list_sessions
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, PASSWORD, make_tenant, sign_in
+from tests.serving import EMBEDDER, FLAGS, PASSWORD, renew_tenant, sign_in
 
 HERE, PUBLIC = "http://127.0.0.1:8420", PublicAddress(origin="https://ask.example.com")
 PEOPLE, ACCOUNT = "/t/acme/people", "/t/acme/account"
@@ -27,23 +27,35 @@ OTHER = "lantern gravel opera 51"
 Client = TestClient[Litestar]
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+    """Return a home and a client of its server."""
+    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None, public=PUBLIC), base_url=HERE) as client:
+        client.follow_redirects = False
+        yield home, client
+
+
 @pytest.fixture
-def tenant(settings: Settings) -> Iterator[Tenant]:
-    """Return an open tenant without members."""
-    home = Home(settings)
-    make_tenant(home)
+def home(served: tuple[Home, Client]) -> Home:
+    """Return the home with a new tenant."""
+    return renew_tenant(served[0])
+
+
+@pytest.fixture
+def tenant(home: Home) -> Iterator[Tenant]:
+    """Return the tenant, open and without members."""
     with home.open("acme") as tenant:
         yield tenant
 
 
 @pytest.fixture
-def client(tenant: Tenant, settings: Settings) -> Iterator[Client]:
+def client(served: tuple[Home, Client], tenant: Tenant) -> Client:
     """Return a client of an owner who is signed in."""
-    app = create_app(Home(settings), lambda: EMBEDDER, lambda _: None, public=PUBLIC)
-    with TestClient(app, base_url=HERE) as client:
-        client.follow_redirects = False
-        client.headers.update({"accept": "text/html", **sign_in(tenant)})
-        yield client
+    _, client = served
+    client.cookies.clear()
+    client.headers.update({"accept": "text/html", **sign_in(tenant)})
+    return client
 
 
 def secret_in(page: str) -> str:

@@ -16,7 +16,7 @@ from ruma.tenant.sources import list_sources
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.uploads import list_uploads, receive_upload, take_upload
 from tests.fakes import HashEmbedder
-from tests.serving import FLAGS, make_tenant, sign_in, store, with_key
+from tests.serving import FLAGS, renew_tenant, sign_in, store, with_key
 
 HERE = "http://127.0.0.1:8420"
 API = "/t/acme/api"
@@ -27,21 +27,27 @@ Client = TestClient[Litestar]
 Headers = dict[str, str]
 
 
-@pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Return a home with a tenant of two documents."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+    """Return a home and a client of its server."""
     home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), "max_file_mb": 1, **FLAGS}, {}))
-    make_tenant(home)
-    return home
+    with TestClient(create_app(home, lambda: HashEmbedder(dimension=256), lambda _: None), base_url=HERE) as client:
+        client.follow_redirects = False
+        yield home, client
 
 
 @pytest.fixture
-def client(home: Home) -> Iterator[Client]:
-    """Return a client of a server that reads what is handed over."""
-    app = create_app(home, lambda: HashEmbedder(dimension=256), lambda _: None)
-    with TestClient(app, base_url=HERE) as client:
-        client.follow_redirects = False
-        yield client
+def home(served: tuple[Home, Client]) -> Home:
+    """Return the home with a new tenant of two documents."""
+    return renew_tenant(served[0])
+
+
+@pytest.fixture
+def client(served: tuple[Home, Client], home: Home) -> Client:
+    """Return the client of its server, which reads what is handed over."""
+    _, client = served
+    client.cookies.clear()
+    return client
 
 
 @pytest.fixture
