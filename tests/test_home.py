@@ -164,7 +164,7 @@ def test_a_newer_directory_is_left_alone(home: Home, settings: Settings) -> None
     manifest = settings.tenants_folder / "acme" / "tenant.toml"
     manifest.write_text(manifest.read_text().replace("format = 1", "format = 9"))
 
-    with pytest.raises(StoreError, match="format 9, this one knows 1"):
+    with pytest.raises(StoreError, match="format 9, this one knows 2"):
         home.open("acme")
 
 

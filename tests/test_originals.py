@@ -17,20 +17,20 @@ SEALED = BLOCK + 17
 
 @pytest.fixture
 def key() -> Key:
-    """Return a tenant's data key."""
+    """Return a file's key."""
     return Key.random()
 
 
-def seal(tmp_path: Path, key: Key, data: bytes, *, name: str = "a", file_id: str = "a") -> Path:
+def seal(tmp_path: Path, key: Key, data: bytes, *, name: str = "a") -> Path:
     """Seal *data* in the test's folder."""
     path = tmp_path / name
-    seal_original([data], path, key, file_id)
+    seal_original([data], path, key)
     return path
 
 
-def unseal(path: Path, key: Key, file_id: str = "a") -> bytes:
+def unseal(path: Path, key: Key) -> bytes:
     """Return the whole content."""
-    return b"".join(read_original(path, key, file_id))
+    return b"".join(read_original(path, key))
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 5_000_000])
@@ -48,9 +48,9 @@ def test_the_cut_of_the_input_does_not_matter(tmp_path: Path, key: Key) -> None:
     data = os.urandom(3 * BLOCK + 5)
     pieces = [data[:1], b"", data[1 : BLOCK + 9], data[BLOCK + 9 : BLOCK + 10], data[BLOCK + 10 :], b""]
 
-    seal_original(pieces, tmp_path / "a", key, "a")
+    seal_original(pieces, tmp_path / "a", key)
 
-    assert [len(block) for block in read_original(tmp_path / "a", key, "a")] == [BLOCK, BLOCK, BLOCK, 5]
+    assert [len(block) for block in read_original(tmp_path / "a", key)] == [BLOCK, BLOCK, BLOCK, 5]
     assert unseal(tmp_path / "a", key) == data
 
 
@@ -86,7 +86,7 @@ def test_a_file_cut_to_almost_nothing_is_noticed_at_once(tmp_path: Path, key: Ke
     os.truncate(path, size)
 
     with pytest.raises(DamagedError):
-        read_original(path, key, "a")
+        read_original(path, key)
 
 
 def test_a_missing_final_block_is_noticed(tmp_path: Path, key: Key) -> None:
@@ -146,7 +146,7 @@ def test_what_is_genuine_before_the_damage_is_read(tmp_path: Path, key: Key) -> 
     sealed = bytearray(path.read_bytes())
     sealed[-1] ^= 1
     path.write_bytes(sealed)
-    blocks = read_original(path, key, "a")
+    blocks = read_original(path, key)
 
     assert next(blocks) + next(blocks) == data[: 2 * BLOCK]
     with pytest.raises(DamagedError):
@@ -154,20 +154,20 @@ def test_what_is_genuine_before_the_damage_is_read(tmp_path: Path, key: Key) -> 
 
 
 def test_another_files_content_is_noticed(tmp_path: Path, key: Key) -> None:
-    """Two documents' files of one tenant, exchanged by name, do not open, though the key is the right one."""
-    first = seal(tmp_path, key, b"prices", name="a", file_id="a")
-    second = seal(tmp_path, key, b"recipes", name="b", file_id="b")
+    """Two documents' files of one tenant, exchanged by name, do not open: each has a key of its own."""
+    first = seal(tmp_path, key, b"prices", name="a")
+    second = seal(tmp_path, Key.random(), b"recipes", name="b")
     first.rename(tmp_path / "c")
     second.rename(first)
 
     with pytest.raises(DamagedError, match="another document or tenant"):
-        read_original(first, key, "a")
+        read_original(first, key)
 
 
 def test_a_block_of_another_file_is_noticed(tmp_path: Path, key: Key) -> None:
     """A block cannot be moved between files, at the same place and of the same size neither."""
-    first = seal(tmp_path, key, os.urandom(2 * BLOCK), name="a", file_id="a")
-    second = seal(tmp_path, key, os.urandom(2 * BLOCK), name="b", file_id="a")
+    first = seal(tmp_path, key, os.urandom(2 * BLOCK), name="a")
+    second = seal(tmp_path, key, os.urandom(2 * BLOCK), name="b")
     first.write_bytes(first.read_bytes()[: HEADER + SEALED] + second.read_bytes()[HEADER + SEALED :])
 
     with pytest.raises(DamagedError):
@@ -175,11 +175,11 @@ def test_a_block_of_another_file_is_noticed(tmp_path: Path, key: Key) -> None:
 
 
 def test_another_key_does_not_open_it(tmp_path: Path, key: Key) -> None:
-    """Another tenant's key is known to be wrong before the first byte is given out."""
+    """Another file's key is known to be wrong before the first byte is given out."""
     path = seal(tmp_path, key, b"text")
 
     with pytest.raises(DamagedError):
-        read_original(path, Key.random(), "a")
+        read_original(path, Key.random())
 
 
 def test_an_unknown_version_is_named(tmp_path: Path, key: Key) -> None:
@@ -190,13 +190,13 @@ def test_an_unknown_version_is_named(tmp_path: Path, key: Key) -> None:
     path.write_bytes(sealed)
 
     with pytest.raises(DamagedError, match="newer Ruma"):
-        read_original(path, key, "a")
+        read_original(path, key)
 
 
 def test_a_missing_file_is_noticed_at_once(tmp_path: Path, key: Key) -> None:
     """A file that is not there is an error before the first block is asked for, and names the file."""
     with pytest.raises(DamagedError, match=r"a1b2 is missing"):
-        read_original(tmp_path / "a1b2", key, "a")
+        read_original(tmp_path / "a1b2", key)
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
@@ -212,7 +212,7 @@ def test_only_regular_files_are_read(tmp_path: Path, key: Key, kind: str) -> Non
         path.mkdir()
 
     with pytest.raises(DamagedError):
-        read_original(path, key, "a")
+        read_original(path, key)
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
@@ -226,7 +226,7 @@ def test_nothing_that_exists_is_overwritten(tmp_path: Path, key: Key, kind: str)
         path.symlink_to(victim)
 
     with pytest.raises(StoreError):
-        seal_original([b"text"], path, key, "a")
+        seal_original([b"text"], path, key)
 
     assert victim.read_bytes() == b"mine"
 
@@ -239,7 +239,7 @@ def test_nothing_is_left_when_the_input_fails(tmp_path: Path, key: Key) -> None:
         raise OSError(28, "No space left on the source")
 
     with pytest.raises(OSError, match="source"):
-        seal_original(blocks(), tmp_path / "a", key, "a")
+        seal_original(blocks(), tmp_path / "a", key)
 
     assert not list(tmp_path.iterdir())
 
@@ -265,7 +265,7 @@ def test_a_write_that_takes_a_part_is_continued(tmp_path: Path, key: Key) -> Non
 
     data = os.urandom(BLOCK + 1)
     with Slow(tmp_path / "a", "wb") as file:
-        sealer = originals.Sealer(file, tmp_path / "a", key.derive(b"ruma original v1", b"a"))
+        sealer = originals.Sealer(file, tmp_path / "a", key.raw)
         sealer.begin()
         sealer.write(data)
         sealer.finish()
@@ -278,8 +278,8 @@ def test_a_reader_that_leaves_closes_the_file(tmp_path: Path, key: Key) -> None:
     path = seal(tmp_path, key, os.urandom(3 * BLOCK))
     before = len(os.listdir("/proc/self/fd"))
 
-    read_original(path, key, "a")
-    blocks = read_original(path, key, "a")
+    read_original(path, key)
+    blocks = read_original(path, key)
     next(blocks)
     blocks.close()  # type: ignore[attr-defined]
 

@@ -21,6 +21,7 @@ from ruma.cli import (
     diagnosis,
     exporting,
     installation,
+    keys,
     members,
     model_files,
     pairs,
@@ -100,8 +101,18 @@ def _add(panel: str, command: Callable[..., None], example: str) -> None:
     app.command(rich_help_panel=panel, short_help=_summary(command), epilog=f"Example: {example}")(command)
 
 
-def _add_group(panel: str, name: str, help: str, commands: dict[str, tuple[Callable[..., None], str]]) -> None:
-    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+def _add_group(
+    panel: str,
+    name: str,
+    help: str,
+    commands: dict[str, tuple[Callable[..., None], str]],
+    *,
+    alone: Callable[..., None] | None = None,
+) -> None:
+    """Add commands of one kind; *alone* is what the kind's name does without any of them."""
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=alone is None)
+    if alone:
+        group.callback(invoke_without_command=True)(alone)
     for command_name, (command, example) in commands.items():
         group.command(command_name, short_help=_summary(command), epilog=f"Example: {example}")(command)
     app.add_typer(group, name=name, help=help, short_help=help, rich_help_panel=panel)
@@ -203,6 +214,21 @@ _add_group(
         "use": (model_files.use, "ruma models use qwen2.5-3b-instruct-q4_k_m"),
         "remove": (model_files.remove, "ruma models remove qwen2.5-3b-instruct-q4_k_m"),
     },
+)
+_add_group(
+    _PRIVACY,
+    "keys",
+    "Show where tenants' keys are kept; rotate them, move them, take them along.",
+    {
+        "rotate": (keys.rotate, "ruma keys rotate acme"),
+        "reseal": (keys.reseal, "ruma keys reseal acme"),
+        "move": (keys.move, "ruma keys move acme --to keyring"),
+        "rotate-master": (keys.rotate_master, "ruma keys rotate-master"),
+        "check-recovery": (keys.check_recovery, "ruma keys check-recovery acme"),
+        "pack": (keys.pack, "ruma keys pack keys.ruma"),
+        "unpack": (keys.unpack, "ruma keys unpack keys.ruma --to keyring"),
+    },
+    alone=keys.keys,
 )
 _add_group(
     _PRIVACY,

@@ -178,6 +178,17 @@ def ask_line(prompt: str) -> str:
     return line.strip()
 
 
+def ask_hidden(prompt: str) -> str:
+    """Ask for a secret that exists already, without showing it; where no person types, take one line of standard input.
+
+    Raises:
+        InputError: There was nothing to read.
+    """
+    if sys.stdin.isatty():
+        return getpass(f"{clean(prompt)}: ", stream=sys.stderr)
+    return ask_line(prompt)
+
+
 def ask_secret(prompt: str) -> str:
     """Ask for a new secret twice, without showing it; where no person types, take one line of standard input.
 

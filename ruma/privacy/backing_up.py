@@ -21,6 +21,7 @@ from ruma.tenant.backups import (
     place_of,
 )
 from ruma.tenant.clock import now
+from ruma.tenant.file_keys import find_file_key
 from ruma.tenant.originals import read_original
 from ruma.tenant.rows import list_tables, read_pieces
 from ruma.tenant.schema import STEPS
@@ -68,7 +69,7 @@ def back_up(tenant: Tenant, folder: BackupFolder) -> Made:
     info = BackupInfo(name, folder.id, str(folder.folder), now(), is_whole=False)
     begin_backup(tenant, info)
     before = folder.written_bytes
-    naming = piece_key(tenant.key, folder.id)
+    naming = piece_key(tenant.page_key, folder.id)
     # Outside any transaction: sealing a gigabyte takes its time, and an erasure waits for those who read.
     _store_sealed(tenant, folder, naming, list_sealed(tenant))
     for _ in range(_MOST_TRIES):
@@ -155,11 +156,15 @@ def _store_sealed(
     for sealed in listed:
         name = name_of_sealed(naming, sealed)
         try:
-            blocks = iter(()) if folder.holds(name) else read_original(place_of(tenant, sealed), tenant.key, sealed.id)
+            blocks = iter(()) if folder.holds(name) else _read_sealed(tenant, sealed)
             files[name] = folder.write(name, blocks)
         except DamagedError:
             unread.append(sealed)
     return files, unread
+
+
+def _read_sealed(tenant: Tenant, sealed: Sealed) -> Iterator[bytes]:
+    return read_original(place_of(tenant, sealed), find_file_key(tenant, sealed.id))
 
 
 def _store_rows(

@@ -30,6 +30,7 @@ from ruma.tenant.contents import (
     read_vectors,
     waiting_upload_ids,
 )
+from ruma.tenant.file_keys import find_file_key
 from ruma.tenant.originals import read_original
 from ruma.tenant.tenant import Tenant
 
@@ -196,12 +197,12 @@ def _write_original(archive: ArchiveWriter, name: str, tenant: Tenant, path: Any
     def blocks() -> Iterator[bytes]:
         nonlocal problem
         try:
-            yield from read_original(path, tenant.key, path.name)
+            yield from read_original(path, find_file_key(tenant, path.name))
         except DamagedError:
             problem = "damaged: what is there is cut short"
 
     try:
-        read_original(path, tenant.key, path.name)
+        read_original(path, find_file_key(tenant, path.name))
     except DamagedError:
         return {"file": "", "size_bytes": 0, "problem": "missing: removed while this export was made, or damaged"}
     size = archive.add_blocks(name, blocks(), each=step)

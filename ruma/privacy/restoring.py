@@ -11,7 +11,9 @@ from ruma.errors import DamagedError, NotFoundError, StoreError
 from ruma.privacy.backing_up import FORMAT, LARGEST_PIECE, name_of_piece, name_of_sealed
 from ruma.tenant.backup_folder import BackupFolder, Snapshot
 from ruma.tenant.backups import BackupInfo, Sealed, finish_restore, list_sealed, place_of
+from ruma.tenant.data_key import Key
 from ruma.tenant.database import create_database
+from ruma.tenant.file_keys import keep_file_keys
 from ruma.tenant.home import Draft, Home
 from ruma.tenant.originals import seal_original
 from ruma.tenant.rows import Table, check_rows, empty_tables, list_tables, read_pieces, rebuild_index, write_piece
@@ -141,8 +143,8 @@ def _fill(draft: Draft, folder: BackupFolder, manifest: Manifest) -> Counts:
         check_rows(tenant)
         listed = list_sealed(tenant)
         whole = [one for one in listed if one.id not in manifest.damaged]
-        for sealed in whole:
-            _write_sealed(tenant, sealed, folder, manifest.naming)
+        keys = {sealed.id: _write_sealed(tenant, sealed, folder, manifest.naming) for sealed in whole}
+        keep_file_keys(tenant, keys)
     return Counts(
         rows=sum(table["rows"] for table in manifest.tables.values()),
         documents=sum(one.kind == "original" for one in listed),
@@ -180,9 +182,9 @@ def _compare_rows(tenant: Tenant, tables: Sequence[Table], manifest: Manifest) -
             raise DamagedError(f"The table {table.name} was restored to something else than was backed up.")
 
 
-def _write_sealed(tenant: Tenant, sealed: Sealed, folder: BackupFolder, naming: bytes) -> None:
-    """Write a sealed file with the new tenant's key, and check that it is the one that the rows mean."""
-    digest, size = hashlib.sha256(), 0
+def _write_sealed(tenant: Tenant, sealed: Sealed, folder: BackupFolder, naming: bytes) -> Key:
+    """Write a sealed file, check that it is the one that the rows mean, and return its key."""
+    digest, size, key = hashlib.sha256(), 0, Key.random()
 
     def blocks() -> Iterator[bytes]:
         nonlocal size
@@ -193,9 +195,10 @@ def _write_sealed(tenant: Tenant, sealed: Sealed, folder: BackupFolder, naming: 
 
     place = place_of(tenant, sealed)
     place.parent.mkdir(mode=0o700, exist_ok=True)
-    seal_original(blocks(), place, tenant.key, sealed.id)
+    seal_original(blocks(), place, key)
     if size != sealed.size_bytes or (sealed.kind == "original" and digest.hexdigest() != sealed.content):
         raise DamagedError(f"The original {sealed.id} of the backup is another file than its document says.")
+    return key
 
 
 def _info(snapshot: Snapshot, folder: BackupFolder) -> BackupInfo:

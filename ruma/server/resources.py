@@ -31,7 +31,7 @@ class Resources:
         self._open_generator = open_generator
         self._embedder: Embedder | None = None
         self._generators: dict[str, Generator | None] = {}
-        self._tenants: dict[str, tuple[Tenant, tuple[int, int]]] = {}
+        self._tenants: dict[str, Tenant] = {}
         # One lock each: opening a model takes seconds, and no other tenant's page should wait for that.
         self._embedder_lock, self._generator_lock, self._tenant_lock = (threading.Lock() for _ in range(3))
         self._answering = 0
@@ -84,22 +84,21 @@ class Resources:
         """
         with self._tenant_lock:
             if name in self._tenants:
-                tenant, identity = self._tenants[name]
-                if self._identify(name) == identity:
-                    with suppress(NotFoundError):
-                        tenant.check_present()
-                        return tenant
+                tenant = self._tenants[name]
+                with suppress(NotFoundError):
+                    tenant.check_present()
+                    return tenant
                 tenant.close()
                 del self._tenants[name]
             try:
-                identity = self._identify(check_name(name))
+                check_name(name)
             except InputError as exc:
                 raise NotFoundError(NOTHING_HERE) from exc
             try:
                 tenant = self.home.open(name)
             except NotFoundError as exc:
                 raise NotFoundError(NOTHING_HERE) from exc
-            self._tenants[name] = (tenant, identity)
+            self._tenants[name] = tenant
             return tenant
 
     def close(self) -> None:
@@ -110,15 +109,7 @@ class Resources:
         for generator in self._generators.values():
             if generator is not None:
                 generator.close()
-        for tenant, _ in self._tenants.values():
+        for tenant in self._tenants.values():
             tenant.close()
         self._generators.clear()
         self._tenants.clear()
-
-    def _identify(self, name: str) -> tuple[int, int]:
-        # An inode number alone is not enough: a directory made anew often gets the old one's.
-        try:
-            found = (self.home.settings.tenants_folder / name / "tenant.toml").stat()
-        except (OSError, ValueError):
-            return 0, 0
-        return found.st_ino, found.st_mtime_ns

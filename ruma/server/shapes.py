@@ -279,7 +279,7 @@ class Health:
 
 def seal_document(tenant: Tenant, document_id: int) -> str:
     """Return what makes the address of a document's page open that one document to a visitor who was shown it."""
-    return tenant.key.derive(b"ruma cited", str(document_id).encode()).hex()[:32]
+    return tenant.page_key.derive(b"ruma cited", str(document_id).encode()).hex()[:32]
 
 
 def passage_url(tenant: Tenant, document_id: int, start: int, end: int) -> str:

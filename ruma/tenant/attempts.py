@@ -224,7 +224,7 @@ def _store(tenant: Tenant, attempts: Attempts, subjects: list[bytes]) -> None:
 
 def _subject(tenant: Tenant, *parts: str) -> bytes:
     # Keyed, so that nobody can try addresses against what is stored.
-    return tenant.key.derive(b"ruma attempt", "\0".join(parts).encode("utf-8", "replace"))
+    return tenant.page_key.derive(b"ruma attempt", "\0".join(parts).encode("utf-8", "replace"))
 
 
 def _too_many(seconds: float) -> TooManyError:

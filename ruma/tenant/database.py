@@ -27,6 +27,7 @@ APPLICATION_ID = 0x52554D41  # "RUMA" in ASCII
 CACHE_KIB = 65536
 """Page cache of a connection: encrypted pages cost 2.5 ms a MB to read again."""
 BUSY_SECONDS = 30
+_PAGES_AT_ONCE = 16384
 _BUSY, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 8, 10, 11, 13, 14, 26
 
 
@@ -52,8 +53,10 @@ def create_database(folder: Path, key: Key, tenant_id: str, *, steps: Sequence[s
             db.close()
 
 
-def open_database(folder: Path, key: Key, tenant_id: str, *, upgrades: bool = True) -> "Database":
-    """Open a tenant's database with its cipher proven active and its owner checked.
+def open_database(
+    folder: Path, key: Key, tenant_id: str, *, name: str = FILE_NAME, upgrades: bool = True
+) -> "Database":
+    """Open a tenant's database, the file *name*, with its cipher proven active and its owner checked.
 
     With *upgrades* the tables are brought to this version's form first.
     Safe to hand from thread to thread, for one thread at a time.
@@ -63,7 +66,7 @@ def open_database(folder: Path, key: Key, tenant_id: str, *, upgrades: bool = Tr
         WrongTenantError: The file belongs to another tenant.
         NotEncryptedError: The SQLite library in use has no cipher.
     """
-    path = folder / FILE_NAME
+    path = folder / name
     _check_file(path)
     with translated(path):
         db = _connect(path, key)
@@ -84,6 +87,33 @@ def open_database(folder: Path, key: Key, tenant_id: str, *, upgrades: bool = Tr
             db.close()
             raise
         return db
+
+
+def copy_database(folder: Path, key: Key, name: str, new_key: Key, new_name: str) -> None:
+    """Write a database's present state into a new file under another key, and prove that every page of it opens.
+
+    The caller holds the write lock: what were written meanwhile would be missing. No page is freed or moved, and the
+    file is durable when this returns, but its name is not.
+
+    Raises:
+        StoreError: The disk is full, or the database cannot be read whole. The new file is left half-written.
+    """
+    path = folder / new_name
+    with translated(path):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        old, new = _connect(folder / name, key), _connect(path, new_key)
+        try:
+            old.conn.backup(new.conn, pages=_PAGES_AT_ONCE)
+        finally:
+            new.close()
+            old.close()
+        new = _connect(path, new_key)  # so that what is checked was read back
+        try:
+            damaged = pragma(new, "cipher_integrity_check")
+            if damaged or pragma(new, "journal_mode") != [("wal",)]:
+                raise StoreError(f"{path} did not keep what was written: {damaged[:1]}.")
+        finally:
+            new.close()
 
 
 def library_versions() -> tuple[str, str]:
@@ -114,6 +144,11 @@ def translated(path: Path) -> Iterator[None]:
         raise _store_error(path, exc) from exc
     except OSError as exc:
         raise StoreError(f"{path} cannot be used: {exc.strerror}.", hint=_hint(exc.errno or 0)) from exc
+
+
+def is_busy(exc: BaseException) -> bool:
+    """Tell whether the database was in use for longer than a command waits."""
+    return _code(exc) == _BUSY
 
 
 def is_poisoned(exc: BaseException) -> bool:

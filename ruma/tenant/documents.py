@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ruma.errors import NotFoundError, NotReadyError
+from ruma.errors import DamagedError, NotFoundError, NotReadyError
 from ruma.tenant.clock import now
+from ruma.tenant.data_key import Key
 from ruma.tenant.database import translated
 from ruma.tenant.erasure import ask_erasure, delete_rows, finish_erasure
+from ruma.tenant.file_keys import find_file_key, keep_file_key
 from ruma.tenant.index import pack_spans
 from ruma.tenant.originals import read_original, seal_original
 from ruma.tenant.tenant import Tenant
@@ -150,12 +152,12 @@ def store_document(tenant: Tenant, source_id: int, document: NewDocument, *, emb
         StoreError: The disk is full, or the database cannot be used.
     """
     is_committing = False
-    original_id = secrets.token_hex(16)
+    original_id, file_key = secrets.token_hex(16), Key.random()
     final = tenant.files_folder / original_id
     part = final.with_suffix(".part")
     tenant.check_present()
     with translated(final):
-        seal_original([document.original], part, tenant.key, original_id)
+        seal_original([document.original], part, file_key)
     try:
         with tenant.writing() as db:
             _check_embedder(db, tenant, embedder_id)
@@ -167,6 +169,7 @@ def store_document(tenant: Tenant, source_id: int, document: NewDocument, *, emb
             ).fetchall()
             delete_rows(db, [row[0] for row in old])
             document_id = _insert(db, source_id, document, original_id)
+            keep_file_key(db, original_id, file_key)
             _touch(db, embedder_id, document.chunks)
             if old:
                 ask_erasure(db)
@@ -294,11 +297,47 @@ def read_original_of(tenant: Tenant, document_id: int) -> Iterator[bytes]:
         NotFoundError: The tenant has no such document.
         DamagedError: The sealed file is missing or was altered; raised while reading.
     """
-    with tenant.reading() as db:
-        row = db.execute("select original_id from document where id = ?", [document_id]).fetchone()
-    if row is None:
-        raise NotFoundError("This document is not there any more.")
-    return read_original(tenant.files_folder / row[0], tenant.key, row[0])
+    original_id = _original_of(tenant, document_id)
+    while True:
+        try:
+            return read_original(tenant.files_folder / original_id, find_file_key(tenant, original_id))
+        except DamagedError:
+            found = _original_of(tenant, document_id)
+            if found == original_id:
+                raise
+            original_id = found  # it was sealed anew in this moment
+
+
+def seal_anew(tenant: Tenant, document_id: int) -> None:
+    """Seal a document's original again, with a new key, in the place of the file that is there.
+
+    Raises:
+        DamagedError: The original is damaged, and stays as it is.
+        StoreError: The disk is full, or the database cannot be used.
+    """
+    is_committing = False
+    old_id, new_id, file_key = _original_of(tenant, document_id), secrets.token_hex(16), Key.random()
+    final = tenant.files_folder / new_id
+    part = final.with_suffix(".part")
+    with translated(final):
+        seal_original(read_original(tenant.files_folder / old_id, find_file_key(tenant, old_id)), part, file_key)
+    try:
+        with tenant.writing() as db:
+            sql = "update document set original_id = ? where id = ? and original_id = ?"
+            if not db.execute(sql, [new_id, document_id, old_id]).rowcount:
+                part.unlink()
+                return  # it was removed, or replaced, meanwhile
+            db.execute("delete from file_key where file_id = ?", [old_id])
+            keep_file_key(db, new_id, file_key)
+            part.rename(final)
+            _fsync(tenant)
+            is_committing = True
+    except BaseException:
+        part.unlink(missing_ok=True)
+        if not is_committing:  # as in `store_document`
+            final.unlink(missing_ok=True)
+        raise
+    _unlink(tenant, [old_id])
 
 
 def finish_interrupted(tenant: Tenant) -> None:
@@ -317,6 +356,14 @@ def finish_interrupted(tenant: Tenant) -> None:
                 is_fresh = time.time() - file.stat().st_mtime < _STALE_PART_SECONDS
                 if file.name not in ids and not (file.suffix == ".part" and is_fresh):
                     file.unlink()
+
+
+def _original_of(tenant: Tenant, document_id: int) -> str:
+    with tenant.reading() as db:
+        row = db.execute("select original_id from document where id = ?", [document_id]).fetchone()
+    if row is None:
+        raise NotFoundError("This document is not there any more.")
+    return str(row[0])
 
 
 def _escape(word: str) -> str:

@@ -17,9 +17,11 @@ from ruma.errors import ConflictError, NotFoundError
 from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.contents import Scope, check_scope
+from ruma.tenant.data_key import Key
 from ruma.tenant.database import translated
 from ruma.tenant.envelopes import Envelope, EnvelopeWriter, make_envelope
 from ruma.tenant.erasure import ask_erasure, finish_erasure
+from ruma.tenant.file_keys import find_file_key, keep_file_key
 from ruma.tenant.locked_files import lock_file, open_locked
 from ruma.tenant.originals import read_original
 from ruma.tenant.passwords import check_password
@@ -68,10 +70,10 @@ class Making:
 
     def __init__(self, tenant: Tenant, export: Export, envelope: Envelope | None) -> None:
         """Use `take_export`."""
-        self.export, self.size_bytes = export, 0
+        self.export, self.size_bytes, self._key = export, 0, Key.random()
         self._tenant = tenant
         self._final = tenant.exports_folder / export.sealed_id
-        self._sealer = open_locked(self._final.with_suffix(".part"), tenant, export.sealed_id)
+        self._sealer = open_locked(self._final.with_suffix(".part"), self._key)
         self._is_open = True
         self._envelope = EnvelopeWriter(envelope, self._seal) if envelope else None
 
@@ -114,6 +116,7 @@ class Making:
                 ).rowcount
                 if not changed:
                     raise NotFoundError(_GONE)
+                keep_file_key(db, self.export.sealed_id, self._key)
                 note(db, "export.made", f"export {self.export.id}", kind=self.export.scope.kind)
                 ask_erasure(db)  # the key of its password
                 part.rename(self._final)
@@ -216,7 +219,7 @@ def fetch_export(tenant: Tenant, export_id: int) -> Iterator[bytes]:
     export = find_export(tenant, export_id)
     if export.state != "done":
         raise ConflictError("This export is not made yet.", hint=export.reason or "Wait until its state is done.")
-    blocks = read_original(tenant.exports_folder / export.sealed_id, tenant.key, export.sealed_id)
+    blocks = read_original(tenant.exports_folder / export.sealed_id, find_file_key(tenant, export.sealed_id))
     with tenant.writing() as db:
         note(db, "export.fetched", f"export {export_id}")
     return blocks

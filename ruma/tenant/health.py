@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ruma.errors import DamagedError, NotFoundError
 from ruma.tenant.database import pragma
 from ruma.tenant.documents import read_document
+from ruma.tenant.file_keys import find_file_key
 from ruma.tenant.originals import read_original
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.uploads import Upload, find_upload, list_uploads, read_upload
@@ -104,7 +105,7 @@ def _check_rows(tenant: Tenant, document_id: int) -> str:
 def _check_original(tenant: Tenant, original_id: str, content_hash: str) -> str:
     digest = hashlib.sha256()
     try:
-        for block in read_original(tenant.files_folder / original_id, tenant.key, original_id):
+        for block in read_original(tenant.files_folder / original_id, find_file_key(tenant, original_id)):
             digest.update(block)
     except (DamagedError, NotFoundError):
         return "its original cannot be read"

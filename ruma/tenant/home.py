@@ -4,12 +4,10 @@ import fcntl
 import os
 import secrets
 import shutil
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ruma.config import Settings
 from ruma.errors import (
@@ -25,13 +23,12 @@ from ruma.tenant.agents import write_first_agent
 from ruma.tenant.clock import now
 from ruma.tenant.database import COPY_DAYS, create_database, drop_copy, translated
 from ruma.tenant.documents import finish_interrupted
+from ruma.tenant.key_changes import destroy_keys, finish_change, place_key
 from ruma.tenant.keys import Key, choose_key_store, key_store_of
+from ruma.tenant.manifest import Manifest, read_manifest, write_manifest
 from ruma.tenant.names import check_name
-from ruma.tenant.schema import FORMAT
-from ruma.tenant.sealed_keys import SealedKeys
-from ruma.tenant.tenant import Tenant
+from ruma.tenant.tenant import KEY_CHANGE, Tenant
 
-MANIFEST = "tenant.toml"
 _CREATING, _DELETING, _BUILDING = ".creating-", ".deleting-", ".building-"
 
 
@@ -44,6 +41,11 @@ class TenantInfo:
     key_store: str
     created_at: str
     size_bytes: int
+    key_made_at: str
+    """When its data key was made: with the tenant, or by the last rotation."""
+
+    key_kept_at: str
+    """Since when the key is kept where it is."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +107,19 @@ class Home:
         found = []
         for folder in self._folders():
             try:
-                manifest = _read_manifest(folder)
+                manifest = read_manifest(folder)
             except (DamagedError, NotFoundError):
                 continue
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             found.append(
                 TenantInfo(
                     name=folder.name,
-                    id=manifest["tenant_id"],
-                    key_store=manifest["key_store"],
-                    created_at=manifest["created_at"],
+                    id=manifest.tenant_id,
+                    key_store=manifest.key_store,
+                    created_at=manifest.created_at,
                     size_bytes=size,
+                    key_made_at=manifest.key_made_at,
+                    key_kept_at=manifest.key_kept_at,
                 )
             )
         return found
@@ -133,7 +137,7 @@ class Home:
             StoreError: The disk is full or read-only; nothing is left.
         """
         check_name(name)
-        with self._locked():
+        with self.locked():
             self._refuse_taken(name)
             folder = self.settings.tenants_folder / name
             tenant_id, key = secrets.token_hex(16), Key.random()
@@ -143,7 +147,7 @@ class Home:
                 with translated(staging):
                     staging.mkdir(mode=0o700)
                     (staging / "files").mkdir(mode=0o700)
-                    _write_manifest(staging, name, tenant_id, key, store.label)
+                    write_manifest(staging, _first_manifest(name, tenant_id, key, store.label))
                     store.keep(tenant_id, key)
                     create_database(staging, key, tenant_id)
                     with Tenant(name, tenant_id, staging, key) as tenant:
@@ -174,10 +178,10 @@ class Home:
         self._refuse_taken(check_name(name))
         tenant_id, key, store = secrets.token_hex(16), Key.random(), choose_key_store(self.settings)
         with self._staging(tenant_id) as staging:
-            _write_manifest(staging, name, tenant_id, key, store.label)
+            write_manifest(staging, _first_manifest(name, tenant_id, key, store.label))
             store.keep(tenant_id, key)
             yield Draft(name, tenant_id, staging, key, store.label)
-            with self._locked(), translated(staging):
+            with self.locked(), translated(staging):
                 self._refuse_taken(name)
                 for folder in (*(entry for entry in staging.iterdir() if entry.is_dir()), staging):
                     _fsync_folder(folder)
@@ -188,8 +192,10 @@ class Home:
     def scratch(self) -> Iterator[Draft]:
         """Give a directory that goes when the block ends, with a key that is kept nowhere: what it holds is lost."""
         tenant_id = secrets.token_hex(16)
+        key = Key.random()
         with self._staging(tenant_id) as staging:
-            yield Draft("scratch", tenant_id, staging, Key.random(), "")
+            write_manifest(staging, _first_manifest("scratch", tenant_id, key, ""))
+            yield Draft("scratch", tenant_id, staging, key, "")
 
     def open(self, name: str) -> Tenant:
         """Open a tenant.
@@ -199,9 +205,18 @@ class Home:
             KeyStoreError: Its key is missing, or another tenant's, or its key source cannot be used.
             StoreError: Its manifest or database is damaged or another tenant's.
         """
-        folder, manifest = self._find(name)
-        key = self._key_of(name, manifest)
-        tenant = Tenant(name, manifest["tenant_id"], folder, key)
+        while True:
+            folder, manifest = self.find(name)
+            try:
+                key = self._key_of(name, manifest)
+            except KeyStoreError:
+                if self.find(name)[1] != manifest:
+                    continue  # the key was changed in this moment, and the old one is gone
+                raise
+            tenant = Tenant(name, manifest.tenant_id, folder, key, find_key=lambda found: self._key_of(name, found))
+            if tenant.manifest == manifest:
+                break
+            tenant.close()
         try:
             drop_copy(folder, older_than_days=COPY_DAYS)
             finish_interrupted(tenant)
@@ -218,19 +233,31 @@ class Home:
             WrongKeyError: It is another tenant's.
             KeyStoreError: No key source can keep it.
         """
-        folder, manifest = self._find(name)
+        folder, manifest = self.find(name)
         key = Key.from_recovery_text(recovery_text)
-        if key.check(manifest["tenant_id"]) != manifest["key_check"]:
+        if not manifest.fits(key):
             raise WrongKeyError(f"This recovery key belongs to another tenant than {name}.")
-        with self._locked():
-            label = self._keep_again(manifest, key)
-            _write_manifest(folder, name, manifest["tenant_id"], key, label, manifest["created_at"])
-            old = key_store_of(self.settings, manifest["key_store"])
-            # Sealed files of every origin are one file a tenant, which was replaced.
-            if label != old.label and not (isinstance(old, SealedKeys) and label.startswith("sealed")):
-                with suppress(KeyStoreError):  # the old place may be gone, which is why the key was recovered
-                    old.destroy(manifest["tenant_id"])
-        return label
+        store = choose_key_store(self.settings)
+        with self.locked():
+            with suppress(KeyStoreError):
+                finish_change(self.settings, folder)
+            folder, manifest = self.find(name)
+            if manifest.key_store == store.label:
+                with suppress(KeyMissingError, WrongKeyError):
+                    if manifest.fits(store.read(manifest.key_item)):
+                        return store.label
+            # The old place may be gone, which is why the key was recovered.
+            place_key(self.settings, folder, manifest, key, store, must_destroy=False)
+        return store.label
+
+    def is_recovery_key(self, name: str, recovery_text: str) -> bool:
+        """Tell whether a recovery key is the tenant's, and change nothing.
+
+        Raises:
+            InputError: It is mistyped.
+            NotFoundError: There is no such tenant.
+        """
+        return self.find(name)[1].fits(Key.from_recovery_text(recovery_text))
 
     def delete(self, name: str) -> DeletionReceipt:
         """Destroy a tenant's key, remove its directory, check both.
@@ -241,24 +268,24 @@ class Home:
             NotFoundError: There is no tenant of that name.
             KeyStoreError: The key could not be destroyed; the directory is kept aside, unlisted.
         """
-        folder, manifest = self._find(name)
+        folder, manifest = self.find(name)
         files = [file for file in folder.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        with self._locked():
-            aside = folder.with_name(f"{_DELETING}{manifest['tenant_id']}")
+        with self.locked():
+            aside = folder.with_name(f"{_DELETING}{manifest.tenant_id}")
             with translated(folder):
                 folder.rename(aside)
                 _fsync_folder(aside.parent)
             self._delete_aside(aside)
         return DeletionReceipt(
             name=name,
-            id=manifest["tenant_id"],
+            id=manifest.tenant_id,
             deleted_at=now(),
             key_destroyed=True,
             directory_removed=not folder.exists() and not aside.exists(),
             files=len(files),
             size_bytes=size,
-            not_covered=(*NOT_COVERED, key_store_of(self.settings, manifest["key_store"]).destruction_note),
+            not_covered=(*NOT_COVERED, key_store_of(self.settings, manifest.key_store).destruction_note),
         )
 
     def _refuse_taken(self, name: str) -> None:
@@ -270,7 +297,7 @@ class Home:
     def _staging(self, tenant_id: str) -> Iterator[Path]:
         """Give a folder that is taken away at the end unless it was renamed; one that nobody holds was interrupted."""
         staging = self.settings.tenants_folder / f"{_BUILDING}{tenant_id}"
-        with self._locked(), translated(staging):
+        with self.locked(), translated(staging):
             staging.mkdir(mode=0o700)
             (staging / "files").mkdir(mode=0o700)
             handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -291,7 +318,13 @@ class Home:
             raise StoreError(f"{self.settings.tenants_folder} cannot be read: {exc.strerror}.") from exc
         return [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
 
-    def _find(self, name: str) -> tuple[Path, dict[str, Any]]:
+    def find(self, name: str) -> tuple[Path, Manifest]:
+        """Return a tenant's directory and its manifest.
+
+        Raises:
+            NotFoundError: There is no tenant of that name.
+            DamagedError: The manifest is damaged, or the directory is another tenant's.
+        """
         check_name(name)
         folder = self.settings.tenants_folder / name
         if folder.is_symlink():
@@ -301,18 +334,18 @@ class Home:
             raise NotFoundError(
                 f"There is no tenant {name}.", hint=f"Tenants: {known}. Make one: ruma tenant create {name}"
             )
-        manifest = _read_manifest(folder)
-        if manifest["name"] != name:
+        manifest = read_manifest(folder)
+        if manifest.name != name:
             raise DamagedError(
-                f"{folder} is a copy of the tenant {manifest['name']}.",
-                hint=f"Name the directory {manifest['name']} again.",
+                f"{folder} is a copy of the tenant {manifest.name}.",
+                hint=f"Name the directory {manifest.name} again.",
             )
         return folder, manifest
 
-    def _key_of(self, name: str, manifest: dict[str, Any]) -> Key:
-        label = manifest["key_store"]
+    def _key_of(self, name: str, manifest: Manifest) -> Key:
+        label = manifest.key_store
         try:
-            key = key_store_of(self.settings, label).read(manifest["tenant_id"])
+            key = key_store_of(self.settings, label).read(manifest.key_item)
         except KeyMissingError as exc:
             raise KeyMissingError(
                 f"The key of the tenant {name} is not in its key store ({label}).",
@@ -321,63 +354,62 @@ class Home:
         except KeyStoreError as exc:
             exc.hint = exc.hint.replace("recover NAME", f"recover {name}")
             raise
-        if not secrets.compare_digest(key.check(manifest["tenant_id"]), manifest["key_check"]):
+        if not manifest.fits(key):
             raise WrongKeyError(
                 f"The key kept for the tenant {name} belongs to another tenant, or is damaged.",
                 hint=f"Bring the right one back with its recovery key: ruma tenant recover {name}",
             )
         return key
 
-    def _keep_again(self, manifest: dict[str, Any], key: Key) -> str:
-        tenant_id = manifest["tenant_id"]
-        store = choose_key_store(self.settings)
-        with suppress(KeyMissingError, WrongKeyError):
-            if secrets.compare_digest(store.read(tenant_id).check(tenant_id), manifest["key_check"]):
-                return store.label
-        store.replace(tenant_id, key)
-        return store.label
-
     def _delete_aside(self, aside: Path) -> None:
         """Destroy the key first: from then on, nothing that is left can be read."""
         try:
-            manifest = _read_manifest(aside)
-        except (DamagedError, NotFoundError):
-            manifest = None  # the key went before the manifest did
-        if manifest is not None:
-            try:
-                key_store_of(self.settings, manifest["key_store"]).destroy(manifest["tenant_id"])
-            except KeyStoreError:
-                if aside.name.startswith(_DELETING):
-                    raise
-                # The key of a tenant that never came to be opens nothing.
+            destroy_keys(self.settings, aside)
+        except KeyStoreError:
+            if aside.name.startswith(_DELETING):
+                raise
+            # The key of a tenant that never came to be opens nothing.
         _remove_folder(aside)
 
     def _finish_interrupted(self) -> None:
         try:
-            entries = [entry for entry in self.settings.tenants_folder.iterdir() if entry.name.startswith(".")]
+            entries = list(self.settings.tenants_folder.iterdir())
         except OSError:
             return
         left = [entry for entry in entries if entry.name.startswith((_CREATING, _DELETING, _BUILDING))]
-        if not left:
-            return
-        with self._locked():
-            for entry in left:
-                if entry.exists() and not (entry.name.startswith(_BUILDING) and _is_held(entry)):
-                    with suppress(KeyStoreError):  # its key source does not answer: other tenants need not wait for it
-                        self._delete_aside(entry)
+        if left:
+            with self.locked():
+                for entry in left:
+                    if entry.exists() and not (entry.name.startswith(_BUILDING) and _is_held(entry)):
+                        with suppress(KeyStoreError):  # no answer from its key source: others need not wait for it
+                            self._delete_aside(entry)
+        changing = [entry for entry in entries if (entry / KEY_CHANGE).exists()]
+        if changing:
+            with suppress(BlockingIOError), self.locked(wait=False):  # whoever changes a key at this moment goes on
+                for entry in changing:
+                    with suppress(KeyStoreError, StoreError):
+                        finish_change(self.settings, entry)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one command at a time make, delete or recover tenants."""
+    def locked(self, *, wait: bool = True) -> Iterator[None]:
+        """Let one command at a time make, delete or recover tenants, or change their keys.
+
+        Raises:
+            BlockingIOError: Another one does, and *wait* is off.
+        """
         with translated(self.settings.home):
             self.settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.settings.tenants_folder.mkdir(mode=0o700, exist_ok=True)
             handle = os.open(self.settings.home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         finally:
             os.close(handle)
+
+
+def _first_manifest(name: str, tenant_id: str, key: Key, key_store: str) -> Manifest:
+    return Manifest(name, tenant_id, now(), key_store, tenant_id, key.check(tenant_id))
 
 
 def _is_held(folder: Path) -> bool:
@@ -396,47 +428,6 @@ def _remove_folder(folder: Path) -> None:
     with translated(folder), suppress(FileNotFoundError):
         shutil.rmtree(folder)
         _fsync_folder(folder.parent)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    file = folder / MANIFEST
-    try:
-        manifest = tomllib.loads(file.read_text(encoding="utf-8"))
-        missing = {"name", "tenant_id", "format", "key_store", "key_check", "created_at"} - manifest.keys()
-    except FileNotFoundError as exc:
-        raise DamagedError(f"{file} is missing.", hint="Put it back from a backup.") from exc
-    except (OSError, ValueError) as exc:
-        raise DamagedError(f"{file} cannot be read: {exc}.", hint="Put it back from a backup.") from exc
-    if missing:
-        raise DamagedError(f"{file} has no {', '.join(sorted(missing))}.", hint="Put it back from a backup.")
-    if manifest["format"] > FORMAT:
-        raise StoreError(
-            f"{folder} was written by a newer version of Ruma (format {manifest['format']}, this one knows {FORMAT}).",
-            hint="Update Ruma: pip install --upgrade ruma",
-        )
-    return manifest
-
-
-def _write_manifest(
-    folder: Path, name: str, tenant_id: str, key: Key, key_store: str, created_at: str | None = None
-) -> None:
-    import tomli_w
-
-    manifest = {
-        "name": name,
-        "tenant_id": tenant_id,
-        "format": FORMAT,
-        "created_at": created_at or now(),
-        "key_store": key_store,
-        "key_check": key.check(tenant_id),
-    }
-    part = folder / f"{MANIFEST}.part"
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(tomli_w.dumps(manifest).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(folder / MANIFEST)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -5,19 +5,19 @@ import os
 from pathlib import Path
 
 from ruma.errors import DamagedError
+from ruma.tenant.data_key import Key
 from ruma.tenant.originals import Sealer, open_sealer
 from ruma.tenant.private_files import open_unlinked
-from ruma.tenant.tenant import Tenant
 
 
-def open_locked(part: Path, tenant: Tenant, sealed_id: str) -> Sealer:
+def open_locked(part: Path, key: Key) -> Sealer:
     """Return the writer of a new sealed file, locked as long as it is open.
 
     Raises:
         StoreError: The file cannot be made.
     """
     while True:
-        sealer = open_sealer(part, tenant.key, sealed_id)
+        sealer = open_sealer(part, key)
         fcntl.flock(sealer.fileno(), fcntl.LOCK_EX)
         if os.fstat(sealer.fileno()).st_nlink:
             return sealer

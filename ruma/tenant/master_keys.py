@@ -129,8 +129,7 @@ def _from_file(settings: Settings, environ: Mapping[str, str], may_create: bool)
             "The master key comes from a file, and the setting key_file is empty.",
             hint=f"Set RUMA_KEY_FILE to the file that holds the master key, {_RECOVER}",
         )
-    path = Path(settings.key_file).expanduser()
-    return _to_master(read_private_file(path), f"The key file {path}")
+    return read_master_file(Path(settings.key_file).expanduser())
 
 
 def _from_passphrase(settings: Settings, environ: Mapping[str, str], may_create: bool) -> Key:
@@ -145,18 +144,56 @@ def _from_passphrase(settings: Settings, environ: Mapping[str, str], may_create:
     salt, check = record[len(_SALT_MAGIC) : -8], record[-8:]
     if not record.startswith(_SALT_MAGIC) or len(salt) != 16:
         raise KeyStoreError(f"The file {path} is damaged.", hint=f"Bring it back from a backup, {_RECOVER}")
-    master = _stretch(_read_passphrase(environ, is_new=False), salt)
+    master = stretch(_read_passphrase(environ, is_new=False), salt)
     if not hmac.compare_digest(master_id(master), check):
         raise WrongKeyError("This is not the passphrase that opens the sealed keys.")
     return master
 
 
-def _begin_passphrase(path: Path, passphrase: bytes) -> Key:
+def make_passphrase(passphrase: bytes) -> tuple[Key, bytes]:
+    """Return the master key of a new passphrase, and the record that is kept of it: its salt and a check value.
+
+    Raises:
+        InputError: It is too short.
+    """
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise InputError(f"The passphrase is too short: it must have at least {SHORTEST_PASSPHRASE} characters.")
     salt = secrets.token_bytes(16)
-    master = _stretch(passphrase, salt)
-    if not write_new_file(path, _SALT_MAGIC + salt + master_id(master)):
+    master = stretch(passphrase, salt)
+    return master, _SALT_MAGIC + salt + master_id(master)
+
+
+def ask_new_passphrase() -> bytes:
+    """Ask for a new passphrase on the terminal, twice.
+
+    Raises:
+        KeyStoreError: There is no terminal.
+        InputError: The two are not the same.
+    """
+    if not _has_terminal():
+        raise KeyStoreError(
+            "A new passphrase is asked for, and there is no terminal to ask on.",
+            hint="Write it into a file with mode 0600, and add --new-key FILE.",
+        )
+    passphrase = getpass.getpass("New passphrase: ")
+    if getpass.getpass("The same passphrase again: ") != passphrase:
+        raise InputError("The two passphrases are not the same.")
+    return passphrase.encode()
+
+
+def read_master_file(path: Path) -> Key:
+    """Return the master key in a file of ours that nobody else may read.
+
+    Raises:
+        KeyMissingError: There is no such file.
+        KeyStoreError: Others may read it, or it holds no master key.
+    """
+    return _to_master(read_private_file(path), f"The key file {path}")
+
+
+def _begin_passphrase(path: Path, passphrase: bytes) -> Key:
+    master, record = make_passphrase(passphrase)
+    if not write_new_file(path, record):
         raise KeyStoreError(f"Another process made {path} just now.", hint="Run the same command again.")
     return master
 
@@ -231,7 +268,8 @@ def _has_terminal() -> bool:
     return True
 
 
-def _stretch(passphrase: bytes, salt: bytes) -> Key:
+def stretch(passphrase: bytes, salt: bytes) -> Key:
+    """Return the key that a passphrase gives with a salt of 16 bytes (Argon2id, 128 MB, a third of a second)."""
     from nacl import pwhash
 
     return Key(pwhash.argon2id.kdf(KEY_BYTES, passphrase, salt, opslimit=_OPERATIONS, memlimit=_MEMORY))

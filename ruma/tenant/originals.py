@@ -2,8 +2,8 @@
 
 The construction is libsodium's secretstream (XChaCha20-Poly1305) in blocks of 64 KiB: a block that was altered,
 reordered, repeated or taken from another place does not open, and a file without its final block was cut short.
-Each file has its own key, derived from the tenant's data key and the file's id, so a file under another id does not
-open either. What an onlooker can see is the file's size.
+Each file has its own key, which no other file has, so a file in another's place does not open either. What an
+onlooker can see is the file's size.
 """
 
 import contextlib
@@ -21,10 +21,9 @@ from ruma.tenant.private_files import open_unlinked
 BLOCK = 64 * 1024
 
 _MAGIC = b"RUMAORIG\x01"  # the last byte is the format's version
-_PURPOSE = b"ruma original v1"
 
 
-def seal_original(blocks: Iterable[bytes], path: Path, key: Key, file_id: str) -> None:
+def seal_original(blocks: Iterable[bytes], path: Path, key: Key) -> None:
     """Write *blocks* (of any sizes) encrypted to *path*, a new file with mode 0600, and make it durable.
 
     The caller gives a name that no reader looks for, and renames it when the document's row is about to be stored.
@@ -33,7 +32,7 @@ def seal_original(blocks: Iterable[bytes], path: Path, key: Key, file_id: str) -
     Raises:
         StoreError: The file cannot be written, for example because the disk is full.
     """
-    sealer = open_sealer(path, key, file_id)
+    sealer = open_sealer(path, key)
     try:
         for block in blocks:
             sealer.write(block)
@@ -44,8 +43,10 @@ def seal_original(blocks: Iterable[bytes], path: Path, key: Key, file_id: str) -
     sealer.close()
 
 
-def open_sealer(path: Path, key: Key, file_id: str) -> "Sealer":
+def open_sealer(path: Path, key: Key) -> "Sealer":
     """Return the writer of a new sealed file with mode 0600, for plaintext that comes in piece by piece.
+
+    *key* must be a new one: it seals this file and nothing else.
 
     Raises:
         StoreError: The file cannot be made, for example because the name is taken.
@@ -55,7 +56,7 @@ def open_sealer(path: Path, key: Key, file_id: str) -> "Sealer":
     except OSError as exc:
         raise _write_error(path, exc) from exc
     os.fchmod(descriptor, 0o600)
-    sealer = Sealer(os.fdopen(descriptor, "wb", 0), path, key.derive(_PURPOSE, file_id.encode()))
+    sealer = Sealer(os.fdopen(descriptor, "wb", 0), path, key.raw)
     try:
         sealer.begin()
     except BaseException:
@@ -128,20 +129,19 @@ class Sealer:
             raise _write_error(self._path, exc) from exc
 
 
-def read_original(path: Path, key: Key, file_id: str) -> Iterator[bytes]:
+def read_original(path: Path, key: Key) -> Iterator[bytes]:
     """Return the original's content, block by block.
 
-    A missing file, another tenant's key and another file's id are known before this returns. Damage further on is
+    A missing file and another file's key are known before this returns. Damage further on is
     known when its block is reached: what was yielded until then is genuine, and the end is genuine only when the
     iterator ends without an error.
 
     Raises:
-        DamagedError: The file is missing, cut short, altered, or was sealed with another key or under another id.
+        DamagedError: The file is missing, cut short, altered, or was sealed with another key.
     """
-    secret = key.derive(_PURPOSE, file_id.encode())
-    with closing(_open_blocks(path, secret)) as blocks:
+    with closing(_open_blocks(path, key.raw)) as blocks:
         next(blocks, None)
-    return _open_blocks(path, secret)
+    return _open_blocks(path, key.raw)
 
 
 def _open_blocks(path: Path, secret: bytes) -> Generator[bytes, None, None]:

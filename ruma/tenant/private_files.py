@@ -82,6 +82,19 @@ def write_new_file(path: Path, content: bytes) -> bool:
     return True
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file with mode 0600 in the place of one that may be there, durably and at one moment."""
+    part = path.with_name(f"{path.name}.part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, 0o600)
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
+    part.rename(path)
+    sync_folder(path.parent)
+
+
 def destroy_file(path: Path) -> bool:
     """Overwrite and remove a file, and verify that it is gone; tell whether there was one.
 

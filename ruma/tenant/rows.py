@@ -31,6 +31,8 @@ LEFT_OUT: Mapping[str, str] = {
     "kept_response": "copies of answers to programs, kept for a day",
     "pending_erasure": "what was still to be cleaned from the old file",
     "export": "copies of what is backed up, made to be fetched within days; a backup does not hold their files",
+    "file_key": "the keys of sealed files, which are sealed anew",
+    "page_key": "a restored tenant makes addresses and form tokens of its own",
     "backup": "the backups; a restored tenant knows of those in the folder that it comes from",
 }
 """The tables that a backup does not hold, and why."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
     from sqlite_utils.migrations import Migrations
 
-FORMAT = 1
-"""The version of the tenant directory as a whole; a newer one is refused."""
+FORMAT = 2
+"""The version of the tenant directory as a whole; a newer one is refused. In 2 the manifest names the key's item and
+the database's file."""
 
 
 def first_tables(db: "Database") -> None:
@@ -77,6 +79,13 @@ def exports(db: "Database") -> None:
         db.execute(statement)
 
 
+def key_rotation(db: "Database") -> None:
+    """Make the tables of keys that stay when the data key is rotated."""
+    for statement in _script("key_rotation"):
+        db.execute(statement)
+    db.execute("insert into page_key values (1, ?)", [secrets.token_bytes(32)])
+
+
 STEPS = (
     first_tables,
     accounts_and_inbox,
@@ -85,6 +94,7 @@ STEPS = (
     retention_and_holds,
     consent_and_requests,
     exports,
+    key_rotation,
 )
 
 

@@ -5,7 +5,9 @@ stolen copy of the whole home is worth depends on where the master key comes fro
 files, the other origins do not.
 """
 
+import os
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +15,14 @@ from ruma.config import Settings
 from ruma.errors import KeyMissingError, KeyStoreError, WrongKeyError
 from ruma.tenant.data_key import KEY_BYTES, Key, KeyStore
 from ruma.tenant.master_keys import master_id, read_master
-from ruma.tenant.private_files import destroy_file, make_private_folder, read_private_file, write_new_file
+from ruma.tenant.private_files import (
+    destroy_file,
+    make_private_folder,
+    open_unlinked,
+    read_private_file,
+    replace_file,
+    write_new_file,
+)
 
 ORIGINS = {
     "machine": "the machine's key file",
@@ -25,6 +34,7 @@ ORIGINS = {
 
 _MAGIC = b"RUMAKEY\x01"
 _PURPOSE = b"ruma sealed key1"
+_BRIDGE_MAGIC, _BRIDGE = b"RUMABRDG\x01", b"ruma key bridge1"
 _TENANT_ID = re.compile(r"(?!machine$)[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _RECOVER = "or give the recovery key: `ruma tenant recover NAME`."
 
@@ -58,9 +68,6 @@ class SealedKeys(KeyStore):
 
     def read(self, tenant_id: str) -> Key:
         """See `KeyStore.read`."""
-        from nacl.exceptions import CryptoError
-        from nacl.secret import SecretBox
-
         path = self._path(tenant_id)
         try:
             content = read_private_file(path)
@@ -73,35 +80,33 @@ class SealedKeys(KeyStore):
                 f"The file {path} is damaged, or no sealed key.",
                 hint=f"Bring it back from a backup, {_RECOVER}",
             )
-        sealed_by, sealed = content[len(_MAGIC) :][:8], content[len(_MAGIC) + 8 :]
+        sealed_by = content[len(_MAGIC) :][:8]
         master = read_master(self.origin, self._settings, self._environ)
+        if master_id(master) != sealed_by:
+            master = self._across_a_bridge(master, sealed_by)
         if master_id(master) != sealed_by:
             raise WrongKeyError(
                 f"The file {path} was sealed with another master key than {ORIGINS[self.origin]} gives.",
                 hint=f"Give the master key that was used when the tenant was created, {_RECOVER}",
             )
-        try:
-            raw = SecretBox(master.derive(_PURPOSE, tenant_id.encode())).decrypt(sealed)
-        except (CryptoError, ValueError):
-            raw = b""
-        if len(raw) != KEY_BYTES:
-            raise WrongKeyError(
-                f"The file {path} belongs to another tenant, or is damaged.",
-                hint=f"Bring it back from a backup, {_RECOVER}",
-            )
-        return Key(raw)
+        return _unseal(path, master)
 
     def destroy(self, tenant_id: str) -> bool:
         """See `KeyStore.destroy`. The master key is not needed for it."""
         return destroy_file(self._path(tenant_id))
 
     def _seal(self, tenant_id: str, key: Key) -> bytes:
-        from nacl.secret import SecretBox
-
         make_private_folder(self._path(tenant_id).parent)
-        master = read_master(self.origin, self._settings, self._environ, may_create=True)
-        box = SecretBox(master.derive(_PURPOSE, tenant_id.encode()))
-        return _MAGIC + master_id(master) + bytes(box.encrypt(key.raw))
+        return _seal(tenant_id, key, read_master(self.origin, self._settings, self._environ, may_create=True))
+
+    def _across_a_bridge(self, master: Key, wanted: bytes) -> Key:
+        """Return the other master key of a rotation that is under way, if that is the one that is wanted."""
+        for bridge in find_bridges(self._settings.keys_folder, master_id(master)):
+            old, new, _ = master_of_bridge(bridge, master)
+            for other in (old, new):
+                if master_id(other) == wanted:
+                    return other
+        return master
 
     def _write(self, tenant_id: str, key: Key, sealed: bytes) -> None:
         path = self._path(tenant_id)
@@ -115,3 +120,91 @@ class SealedKeys(KeyStore):
         if not _TENANT_ID.fullmatch(tenant_id):
             raise ValueError(f"not a tenant's id: {tenant_id!r}")
         return self._settings.keys_folder / f"{tenant_id}.key"
+
+
+def sealed_by(path: Path) -> bytes:
+    """Return the id of the master key that sealed a key file; nothing where the file is none."""
+    try:
+        content = read_private_file(path)
+    except KeyStoreError:
+        return b""
+    return content[len(_MAGIC) :][:8] if content.startswith(_MAGIC) else b""
+
+
+def reseal(path: Path, old: Key, new: Key) -> None:
+    """Seal a key file anew with another master key, at one moment, and overwrite what the old one opens.
+
+    Raises:
+        WrongKeyError: The old master key does not open it.
+        KeyStoreError: The new file does not open; the old one was put back.
+    """
+    content = read_private_file(path)
+    key = _unseal(path, old)
+    with open(path, "r+b", opener=open_unlinked) as before:
+        replace_file(path, _seal(path.stem, key, new))
+        if _unseal(path, new) != key:
+            replace_file(path, content)
+            raise KeyStoreError(f"The file {path} did not keep the key; the old one was put back.")
+        before.write(secrets.token_bytes(len(content)))
+        before.flush()
+        os.fsync(before.fileno())
+
+
+def find_bridges(folder: Path, id: bytes) -> list[Path]:
+    """Return the bridges that lead from a master key, or to it: see `master_rotation`."""
+    return sorted(path for path in folder.glob("*.bridge") if id.hex() in path.stem.split("-"))
+
+
+def seal_bridge(old: Key, new: Key, record: bytes) -> bytes:
+    """Return the content of a bridge between two master keys; *record* is what makes the origin give the new one."""
+    from nacl.secret import SecretBox
+
+    forth = SecretBox(old.derive(_BRIDGE)).encrypt(new.raw + record)
+    back = SecretBox(new.derive(_BRIDGE)).encrypt(old.raw + record)
+    return _BRIDGE_MAGIC + bytes(forth) + bytes(back)
+
+
+def master_of_bridge(path: Path, master: Key) -> tuple[Key, Key, bytes]:
+    """Return the old and the new master key of a bridge, and its record, with one of the two keys.
+
+    Raises:
+        WrongKeyError: The bridge is damaged, or *master* is neither of the two.
+    """
+    from nacl.exceptions import CryptoError
+    from nacl.secret import SecretBox
+
+    content = read_private_file(path)
+    both = content[len(_BRIDGE_MAGIC) :]
+    half = len(both) // 2
+    for sealed, is_old in ((both[:half], True), (both[half:], False)):
+        try:
+            opened = SecretBox(master.derive(_BRIDGE)).decrypt(sealed)
+        except (CryptoError, ValueError):
+            continue
+        other, record = Key(opened[:KEY_BYTES]), opened[KEY_BYTES:]
+        return (master, other, record) if is_old else (other, master, record)
+    raise WrongKeyError(f"The file {path} is damaged.", hint=f"Bring it back from a backup, {_RECOVER}")
+
+
+def _seal(item: str, key: Key, master: Key) -> bytes:
+    from nacl.secret import SecretBox
+
+    box = SecretBox(master.derive(_PURPOSE, item.encode()))
+    return _MAGIC + master_id(master) + bytes(box.encrypt(key.raw))
+
+
+def _unseal(path: Path, master: Key) -> Key:
+    from nacl.exceptions import CryptoError
+    from nacl.secret import SecretBox
+
+    sealed = read_private_file(path)[len(_MAGIC) + 8 :]
+    try:
+        raw = SecretBox(master.derive(_PURPOSE, path.stem.encode())).decrypt(sealed)
+    except (CryptoError, ValueError):
+        raw = b""
+    if len(raw) != KEY_BYTES:
+        raise WrongKeyError(
+            f"The file {path} belongs to another tenant, or is damaged.",
+            hint=f"Bring it back from a backup, {_RECOVER}",
+        )
+    return Key(raw)

@@ -108,7 +108,7 @@ def is_open(tenant: Tenant, session_id: int) -> bool:
 
 def csrf_of(tenant: Tenant, secret: str) -> str:
     """Return what a page must send with each write, so that no other website's page can write."""
-    return tenant.key.derive(b"ruma csrf", _hash(secret)).hex()
+    return tenant.page_key.derive(b"ruma csrf", _hash(secret)).hex()
 
 
 def list_sessions(tenant: Tenant, member_id: int) -> list[SessionInfo]:

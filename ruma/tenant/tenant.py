@@ -2,14 +2,15 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruma.errors import NotFoundError
-from ruma.tenant.database import FILE_NAME, is_poisoned, open_database, translated
-from ruma.tenant.keys import Key
+from ruma.errors import DamagedError, NotFoundError, StoreError
+from ruma.tenant.data_key import Key
+from ruma.tenant.database import is_busy, is_poisoned, open_database, translated
+from ruma.tenant.manifest import MANIFEST, Manifest, read_manifest
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -19,30 +20,47 @@ if TYPE_CHECKING:
     from ruma.tenant.vectors import VectorCache
 
 KEPT_CONNECTIONS = 4
+KEY_CHANGE = "key-change.toml"
+"""A file of the tenant's directory that is there while its key is being changed."""
 
 
 class Tenant:
     """One business's open directory. Safe to use from several threads.
 
     Connections are kept and handed out again, the warmest first, since an encrypted database is slow
-    until its pages are cached. A directory that is removed while it is open ends every use of it.
+    until its pages are cached. A directory that is removed while it is open ends every use of it. A key that
+    is rotated while it is open does not: the next connection is one to the database under the new key.
     """
 
-    def __init__(self, name: str, tenant_id: str, folder: Path, key: Key, *, upgrades: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        tenant_id: str,
+        folder: Path,
+        key: Key,
+        *,
+        upgrades: bool = True,
+        find_key: Callable[[Manifest], Key] | None = None,
+    ) -> None:
         """Use `Home.open`, which finds the key and checks the manifest.
 
         upgrades: whether an older version's tables are brought to this one's form when they are opened.
+        find_key: is asked for the new key after a rotation.
         """
         self.name = name
         self.id = tenant_id
         self.folder = folder
         self.key = key
         self._upgrades = upgrades
-        self._file = folder / FILE_NAME
+        self._find_key = find_key
+        self._seen = self._stat_manifest()
+        self.manifest = read_manifest(folder)
         self.vectors: VectorCache | None = None
         self.pairs: PairIndex | None = None
         self.attempts: Attempts | None = None
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._page_key: Key | None = None
         self._kept: list[Database] = []
         self._held: dict[int, Database] = {}
         self._is_closed = False
@@ -61,6 +79,19 @@ class Tenant:
     def files_folder(self) -> Path:
         """The folder of the sealed originals."""
         return self.folder / "files"
+
+    @property
+    def database_file(self) -> Path:
+        """The database's file: another one after each rotation of the key."""
+        return self.folder / self.manifest.database
+
+    @property
+    def page_key(self) -> Key:
+        """The key of addresses, form tokens and counters, which stays the same when the data key is rotated."""
+        if self._page_key is None:
+            with self.reading() as db:
+                self._page_key = Key(db.execute("select raw from page_key").fetchone()[0])
+        return self._page_key
 
     @property
     def uploads_folder(self) -> Path:
@@ -119,8 +150,7 @@ class Tenant:
             NotFoundError: The tenant's directory is gone.
             StoreError: The database cannot be used.
         """
-        with self._connection() as db:
-            db.execute("begin immediate")
+        with self._connection(is_writing=True) as db:
             try:
                 yield db
                 db.commit()
@@ -135,10 +165,17 @@ class Tenant:
             yield db
 
     def check_present(self) -> None:
-        """Raise NotFoundError if the directory was removed or put aside since it was opened."""
-        if self._is_closed or self._stat_inode() != self._inode:
-            self.close()
-            raise NotFoundError(f"The tenant {self.name} is not there any more.")
+        """Take over a key that was rotated, or raise NotFoundError if the directory was removed or put aside."""
+        while not self._is_closed:
+            seen = self._stat_manifest()
+            if seen != self._seen:
+                self._look_again()
+            elif self._stat_inode() == self._inode:
+                return
+            elif self._stat_manifest() == seen:
+                break
+        self.close()
+        raise NotFoundError(f"The tenant {self.name} is not there any more.")
 
     def close(self) -> None:
         """Close every connection that is not in use; those in use are closed when they come back."""
@@ -150,35 +187,95 @@ class Tenant:
             db.close()
 
     @contextmanager
-    def _connection(self) -> Iterator["Database"]:
-        self.check_present()
-        with translated(self._file):
-            db = self._take()
+    def _connection(self, *, is_writing: bool = False) -> Iterator["Database"]:
+        with translated(self.database_file):
+            db, manifest = self._take_for_writing() if is_writing else self._take()
             try:
                 yield db
             except BaseException as exc:
                 if is_poisoned(exc):
                     db.close()
                 else:
-                    self._give_back(db)
+                    self._give_back(db, manifest)
                 raise
-            self._give_back(db)
+            self._give_back(db, manifest)
 
-    def _take(self) -> "Database":
-        with self._lock:
-            if self._kept:
-                return self._kept.pop()
-        return open_database(self.folder, self.key, self.id, upgrades=self._upgrades)
+    def _take(self) -> tuple["Database", Manifest]:
+        while True:
+            self.check_present()
+            with self._lock:
+                manifest, key = self.manifest, self.key
+                if self._kept:
+                    return self._kept.pop(), manifest
+            try:
+                found = open_database(self.folder, key, self.id, name=manifest.database, upgrades=self._upgrades)
+                return found, manifest
+            except DamagedError:
+                if self._stat_manifest() == self._seen:
+                    raise  # else its file went in this moment, with the key
 
-    def _give_back(self, db: "Database") -> None:
+    def _take_for_writing(self) -> tuple["Database", Manifest]:
+        """Return a connection that has the write lock, of the database that counts once it has it."""
+        while True:
+            db, manifest = self._take()
+            try:
+                db.execute("begin immediate")
+                if self._stat_manifest() == self._seen and manifest is self.manifest:
+                    return db, manifest
+                db.rollback()
+            except BaseException as exc:
+                if is_poisoned(exc):
+                    db.close()
+                else:
+                    self._give_back(db, manifest)
+                if not is_busy(exc) or not (self.folder / KEY_CHANGE).exists():
+                    raise
+                continue  # who changes the key keeps the write lock for as long as it takes to copy the database
+            self._give_back(db, manifest)
+
+    def _give_back(self, db: "Database", manifest: Manifest) -> None:
         with self._lock:
-            if not self._is_closed and len(self._kept) < KEPT_CONNECTIONS:
+            if not self._is_closed and manifest is self.manifest and len(self._kept) < KEPT_CONNECTIONS:
                 self._kept.append(db)
                 return
         db.close()
 
+    def _look_again(self) -> None:
+        """Read the manifest anew, and take over the database and the key that it names now."""
+        with self._looking:
+            seen = self._stat_manifest()
+            if seen == self._seen:
+                return
+            try:
+                manifest = read_manifest(self.folder)
+            except StoreError:
+                self.close()
+                return
+            if manifest.tenant_id != self.id:
+                self.close()
+                return
+            key = self.key
+            if not manifest.fits(key):
+                if self._find_key is None:
+                    raise StoreError(f"The key of the tenant {self.name} was changed.", hint="Run the command again.")
+                key = self._find_key(manifest)
+            with self._lock:
+                self.key, self.manifest, self._seen = key, manifest, seen
+                self._inode = self._stat_inode()
+                kept, self._kept = self._kept, []
+            for db in kept:
+                db.close()
+
+    def _stat_manifest(self) -> tuple[int, int]:
+        # An inode number alone is not enough: a file made anew often gets the old one's.
+        try:
+            found = os.stat(self.folder / MANIFEST)
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
+
     def _stat_inode(self) -> int:
         try:
-            return os.stat(self._file).st_ino
+            return os.stat(self.database_file).st_ino
         except OSError:
             return 0

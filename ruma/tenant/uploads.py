@@ -15,8 +15,10 @@ from typing import Literal
 
 from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.tenant.clock import now
+from ruma.tenant.data_key import Key
 from ruma.tenant.database import translated
 from ruma.tenant.erasure import ask_erasure, finish_erasure
+from ruma.tenant.file_keys import find_file_key, keep_file_key
 from ruma.tenant.locked_files import lock_file, open_locked
 from ruma.tenant.originals import read_original
 from ruma.tenant.private_files import sync_folder
@@ -63,9 +65,9 @@ class Receiving:
         self._tenant = tenant
         self._name, self._kind, self._added_by = clean_upload_name(name), kind, added_by
         self._most_bytes = most_bytes
-        self._sealed_id = secrets.token_hex(16)
+        self._sealed_id, self._key = secrets.token_hex(16), Key.random()
         self._final = tenant.uploads_folder / self._sealed_id
-        self._sealer = open_locked(self._final.with_suffix(".part"), tenant, self._sealed_id)
+        self._sealer = open_locked(self._final.with_suffix(".part"), self._key)
         self._is_open = True
 
     def __enter__(self) -> "Receiving":
@@ -108,6 +110,7 @@ class Receiving:
                        values (?, ?, ?, ?, 'waiting', ?, ?)""",
                     row,
                 ).lastrowid
+                keep_file_key(db, self._sealed_id, self._key)
                 self._final.with_suffix(".part").rename(self._final)
                 sync_folder(self._final.parent)
                 is_committing = True
@@ -269,7 +272,7 @@ def read_upload(tenant: Tenant, upload: Upload) -> Iterator[bytes]:
     Raises:
         DamagedError: The sealed file is missing or was altered; raised while reading.
     """
-    return read_original(tenant.uploads_folder / upload.sealed_id, tenant.key, upload.sealed_id)
+    return read_original(tenant.uploads_folder / upload.sealed_id, find_file_key(tenant, upload.sealed_id))
 
 
 def take_upload(tenant: Tenant) -> Taken | None:

@@ -56,9 +56,8 @@ def find_residue(folder: Path, key: bytes, words: Iterable[str], vectors: Iterab
     """Return where words, and vectors as they are stored, are in a tenant's decrypted database and log."""
     wanted = {word: needles(word) for word in words}
     found: dict[str, list[str]] = {}
-    for name in ("tenant.db", "tenant.db-wal", "tenant.db-journal"):
-        if not (folder / name).exists():
-            continue
+    databases = [file.name for file in folder.glob("tenant*.db*") if not file.name.endswith("-shm")]
+    for name in databases:
         for number, page in clear_pages(folder / name, key):
             low = page.lower()
             for word, forms in wanted.items():
