@@ -123,6 +123,7 @@ class BackupFolder:
         part = place.with_name(f".{secrets.token_hex(8)}.part")
         with _translated(self.folder):
             place.parent.mkdir(mode=0o700, exist_ok=True)
+            _check_folder(place.parent)
             try:
                 size = self._write_part(part, name, blocks)
                 part.rename(place)
@@ -367,6 +368,8 @@ def _keep(settings: Settings, target_id: str, keys: WriteKeys) -> None:
 
 def _read_mark(folder: Path) -> dict[str, Any]:
     place = folder / _MARK
+    for name in ("objects", "snapshots"):
+        _check_folder(folder / name)
     try:
         with open(place, "rb", opener=open_unlinked) as file:
             mark: dict[str, Any] = json.loads(file.read(_READ))
@@ -389,10 +392,17 @@ def _read_mark(folder: Path) -> dict[str, Any]:
     return mark
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a link: what is written, and what is removed, would be elsewhere."""
+    if folder.is_symlink():
+        raise DamagedError(f"{folder} is a link, not a folder of the backups.", hint="Put the folder back.")
+
+
 def _files(objects: Path) -> Iterator[Path]:
-    """Return every file, what a killed command left of one among them."""
+    """Return every file, what a killed command left of one among them; what Ruma did not write is left alone."""
     for folder in sorted(objects.iterdir()):
-        yield from list(folder.iterdir())
+        if re.fullmatch("[0-9a-f]{2}", folder.name) and not folder.is_symlink():
+            yield from [file for file in folder.iterdir() if _NAME.fullmatch(file.name) or file.suffix == ".part"]
 
 
 def _open_private(path: str, flags: int) -> int:
