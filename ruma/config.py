@@ -84,6 +84,15 @@ class Settings:
     mail_from: str = ""
     """The address that mail comes from."""
 
+    offline: bool = False
+    """Whether nothing may leave this machine: no mail, and no page fetched to check it."""
+
+    operator_name: str = ""
+    """Who runs the server, as the privacy policy names them."""
+
+    operator_contact: str = ""
+    """How people reach whoever runs the server: an address of mail or of a web page."""
+
     threads: int = 0
     """Processor threads for the models; 0 takes one for each core."""
 
@@ -174,7 +183,7 @@ def explain_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[st
     return [Origin(name, str(value), source) for name, (value, source) in _collect(flags, environ).items()]
 
 
-def write_setting(home: Path, name: str, value: str | int) -> None:
+def write_setting(home: Path, name: str, value: str | int | bool) -> None:
     """Write one setting to the home's `ruma.toml`; every other line and comment stays as it is.
 
     Raises:
@@ -262,7 +271,14 @@ def _read_plans(file: Path, tables: Any) -> dict[str, Plan]:
     return plans
 
 
+_SWITCH = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+
+
 def _checked(name: str, value: Any, kind: Any, source: str) -> Any:
+    if kind is bool:
+        if str(value).lower() not in _SWITCH:
+            raise InputError(f"The setting {name} must be true or false, not {value!r} (from {source}).")
+        return _SWITCH[str(value).lower()]
     try:
         value = int(value) if kind is int else str(value)
     except ValueError:

@@ -21,7 +21,8 @@ from typing import Any
 from ruma.server.addresses import PublicAddress
 from ruma.server.deadlines import Deadlines, GuardedServer, configure
 from ruma.server.gate import Gate
-from ruma.server.listener import open_socket, prepare_log
+from ruma.server.listener import prepare_log
+from ruma.server.listening import open_socket
 from ruma.server.tls import open_tls
 
 SHORT = {"head": 0.6, "idle": 0.4, "stretch": 0.8, "stretch_bytes": 4000, "stream": 3.0}

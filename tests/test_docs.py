@@ -60,6 +60,8 @@ def examples() -> list[Any]:
 def resolve(words: list[str]) -> tuple[Any, list[str]]:
     """Return the command that words call, and what is left of them."""
     command: Any = typer.main.get_command(app)
+    if words[:1] == ["--offline"]:
+        words = words[1:]
     while words and getattr(command, "commands", None) and not words[0].startswith("-"):
         assert words[0] in command.commands, f"there is no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]

@@ -15,6 +15,8 @@ LAYERS: list[set[str]] = [
     {"server"},
     {"ingest", "chat", "privacy", "business"},
     {"models", "tenant"},
+    {"connections"},
+    {"offline"},
     {"config"},
     {"errors"},
 ]

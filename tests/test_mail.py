@@ -9,7 +9,11 @@ import pytest
 from ruma.business.mail import Mail, Outbox, is_set_up, send_mail
 from ruma.config import Settings
 from ruma.errors import MailError
+from ruma.tenant.audit import act_as
+from ruma.tenant.connections import list_connections
+from ruma.tenant.tenant import Tenant
 from tests.harness.residue import make_canaries
+from tests.ledgers import MemoryLedger
 from tests.mailing import Mailbox, mail_server, make_certificate
 
 MAIL = Mail(
@@ -40,7 +44,7 @@ def wait_until(is_true: Callable[[], object]) -> None:
 def test_a_mail_arrives_as_it_was_written(tmp_path: Path) -> None:
     """Text with accents, with a line of one dot and with an answering address comes out at the other end whole."""
     with mail_server() as mailbox:
-        send_mail(settings_for(tmp_path, mailbox), replace(MAIL, from_name="Bäckerei, Marrowby"))
+        send_mail(settings_for(tmp_path, mailbox), replace(MAIL, from_name="Bäckerei, Marrowby"), MemoryLedger())
 
     mail = mailbox.mails[0]
     assert mail.get_content().replace("\r\n", "\n") == MAIL.text
@@ -62,7 +66,7 @@ def test_mail_goes_through_tls_with_a_password(tmp_path: Path, monkeypatch: pyte
         security=security, files=files, password="bread and butter" if security == "starttls" else ""
     ) as mailbox:
         user = {"smtp_user": "ruma", "smtp_password_file": str(tmp_path / "password")} if security == "starttls" else {}
-        send_mail(settings_for(tmp_path, mailbox, security, **user), MAIL)
+        send_mail(settings_for(tmp_path, mailbox, security, **user), MAIL, MemoryLedger())
 
     assert len(mailbox.mails) == 1
 
@@ -80,7 +84,7 @@ def test_a_certificate_that_is_not_trusted_gets_no_mail(
         mail_server(security=security, files=files) as mailbox,
         pytest.raises(MailError, match="not who it should be"),
     ):
-        send_mail(settings_for(tmp_path, mailbox, security), MAIL)
+        send_mail(settings_for(tmp_path, mailbox, security), MAIL, MemoryLedger())
 
     assert mailbox.mails == []
 
@@ -88,7 +92,7 @@ def test_a_certificate_that_is_not_trusted_gets_no_mail(
 def test_a_server_without_tls_gets_no_mail_where_tls_is_asked_for(tmp_path: Path) -> None:
     """A server, or somebody in between, that hides STARTTLS is not given the mail in clear."""
     with mail_server() as mailbox, pytest.raises(MailError, match="does not offer"):
-        send_mail(settings_for(tmp_path, mailbox, "starttls"), MAIL)
+        send_mail(settings_for(tmp_path, mailbox, "starttls"), MAIL, MemoryLedger())
 
     assert mailbox.mails == []
 
@@ -100,7 +104,7 @@ def test_a_password_does_not_go_over_the_network_in_clear(tmp_path: Path) -> Non
     )
 
     with pytest.raises(MailError, match="go over the network"):
-        send_mail(wanted, MAIL)
+        send_mail(wanted, MAIL, MemoryLedger())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_a_password_does_not_go_over_the_network_in_clear(tmp_path: Path) -> Non
 def test_nothing_in_a_mail_becomes_a_header_or_a_command(tmp_path: Path, mail: Mail, shown: str) -> None:
     """Line ends and dots in what visitors write make no second recipient, no second mail and no other sender."""
     with mail_server() as mailbox:
-        send_mail(settings_for(tmp_path, mailbox), mail)
+        send_mail(settings_for(tmp_path, mailbox), mail, MemoryLedger())
 
     assert len(mailbox.mails) == 1
     assert mailbox.to == [["ana@example.com"]]
@@ -132,7 +136,7 @@ def test_nothing_in_a_mail_becomes_a_header_or_a_command(tmp_path: Path, mail: M
 def test_a_mail_has_one_recipient(tmp_path: Path, to: str) -> None:
     """What is not the address of one mailbox is not sent to."""
     with mail_server() as mailbox, pytest.raises(MailError, match="no address"):
-        send_mail(settings_for(tmp_path, mailbox), replace(MAIL, to=to))
+        send_mail(settings_for(tmp_path, mailbox), replace(MAIL, to=to), MemoryLedger())
 
     assert mailbox.mails == []
 
@@ -141,40 +145,40 @@ def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
     """No settings, no server, no password's file and a refusal: each has its sentence; none repeats the mail."""
     assert not is_set_up(Settings(home=tmp_path))
     with pytest.raises(MailError, match="not set up"):
-        send_mail(Settings(home=tmp_path), MAIL)
+        send_mail(Settings(home=tmp_path), MAIL, MemoryLedger())
     with mail_server() as mailbox:
         wanted = settings_for(tmp_path, mailbox)
         assert is_set_up(wanted)
         mailbox.answers = ["550 No: ana@example.com wrote Hello Ana"]
         with pytest.raises(MailError, match="code 550") as caught:
-            send_mail(wanted, MAIL)
+            send_mail(wanted, MAIL, MemoryLedger())
         assert "ana" not in str(caught.value).lower()
         with pytest.raises(MailError, match="password cannot be read"):
-            send_mail(replace(wanted, smtp_user="u", smtp_password_file=str(tmp_path / "none")), MAIL)
+            send_mail(replace(wanted, smtp_user="u", smtp_password_file=str(tmp_path / "none")), MAIL, MemoryLedger())
     with pytest.raises(MailError, match="cannot be reached"):
-        send_mail(wanted, MAIL)
+        send_mail(wanted, MAIL, MemoryLedger())
 
 
-def test_the_outbox_sends_in_the_background(tmp_path: Path) -> None:
+def test_the_outbox_sends_in_the_background(tmp_path: Path, tenant: Tenant) -> None:
     """Posting takes no time, whatever the server does; closing still sends what is due."""
     with mail_server() as mailbox:
         outbox = Outbox(settings_for(tmp_path, mailbox))
         began = time.monotonic()
-        assert all(outbox.post(MAIL) for _ in range(5))
+        assert all(outbox.post(MAIL, tenant) for _ in range(5))
         assert time.monotonic() - began < 0.5
         outbox.close()
 
     assert len(mailbox.mails) == 5
-    assert not outbox.post(MAIL)
+    assert not outbox.post(MAIL, tenant)
 
 
-def test_a_mail_that_fails_is_tried_again(tmp_path: Path) -> None:
+def test_a_mail_that_fails_is_tried_again(tmp_path: Path, tenant: Tenant) -> None:
     """What the server refuses for now arrives with a later try, and another mail does not wait for it."""
     with mail_server() as mailbox:
         mailbox.answers = ["451 Later", "451 Later"]
         outbox = Outbox(settings_for(tmp_path, mailbox), pauses=(0.05, 0.1))
-        outbox.post(MAIL)
-        outbox.post(replace(MAIL, subject="Second"))
+        outbox.post(MAIL, tenant)
+        outbox.post(replace(MAIL, subject="Second"), tenant)
         wait_until(lambda: len(mailbox.mails) == 2)
         outbox.close()
 
@@ -182,7 +186,7 @@ def test_a_mail_that_fails_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_mail_is_dropped_in_the_end_and_the_log_says_nothing_of_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After the last try it is dropped; the log names the server, never the person, the subject or the words."""
     name, words = make_canaries(2)
@@ -190,10 +194,10 @@ def test_a_mail_is_dropped_in_the_end_and_the_log_says_nothing_of_it(
     with mail_server() as mailbox:
         mailbox.answers = [f"550 {name}@example.com {words}"] * 9
         outbox = Outbox(settings_for(tmp_path, mailbox), pauses=(0.01,))
-        outbox.post(Mail(f"{name}@example.com", words, words))
+        outbox.post(Mail(f"{name}@example.com", words, words), tenant)
         wait_until(lambda: "dropped after 2 tries" in caplog.text)
         mailbox.answers = []
-        assert outbox.post(MAIL)
+        assert outbox.post(MAIL, tenant)
         wait_until(lambda: mailbox.mails)
         outbox.close()
 
@@ -203,15 +207,48 @@ def test_a_mail_is_dropped_in_the_end_and_the_log_says_nothing_of_it(
     assert "127.0.0.1" in ours
 
 
-def test_mails_that_wait_have_a_limit(tmp_path: Path) -> None:
+def test_mails_that_wait_have_a_limit(tmp_path: Path, tenant: Tenant) -> None:
     """Where the server is away, mails do not fill the memory: beyond the limit they are refused."""
     with mail_server() as mailbox:
         wanted = settings_for(tmp_path, mailbox)
     outbox = Outbox(wanted, pauses=(60.0,), limit=3)
 
-    taken = [outbox.post(MAIL) for _ in range(20)]
+    taken = [outbox.post(MAIL, tenant) for _ in range(20)]
 
     assert taken.count(True) <= 4
     assert taken[-1] is False
     outbox.close()
-    assert not Outbox(Settings(home=tmp_path)).post(MAIL)
+    assert not Outbox(Settings(home=tmp_path)).post(MAIL, tenant)
+
+
+def test_every_try_is_in_the_tenants_ledger(tmp_path: Path, tenant: Tenant) -> None:
+    """A refused try and the one that went through: host, port, purpose, bytes and who acted, never to whom."""
+    act_as("member", 7)
+    with mail_server() as mailbox:
+        mailbox.answers = ["451 Later"]
+        outbox = Outbox(settings_for(tmp_path, mailbox), pauses=(0.01,))
+        outbox.post(replace(MAIL, occasion="a reply to a visitor"), tenant)
+        act_as("ruma")
+        wait_until(lambda: mailbox.mails)
+        outbox.close()
+
+    late, early = list_connections(tenant)
+    assert (early.ending.outcome, early.ending.reason) == ("failed", "SMTPDataError")
+    assert (late.ending.outcome, late.ending.address) == ("done", "127.0.0.1")
+    assert (late.attempt.host, late.attempt.port) == ("127.0.0.1", mailbox.port)
+    assert late.attempt.purpose == "mail: a reply to a visitor"
+    assert (late.actor.kind, late.actor.id) == ("member", 7)
+    assert late.ending.bytes_out > len(MAIL.text)
+    assert late.ending.bytes_in > 100
+    assert "ana" not in repr(late)
+
+
+def test_offline_no_mail_goes_to_another_machine(tmp_path: Path) -> None:
+    """With `offline` only a mail server on this machine counts as set up."""
+    there = Settings(home=tmp_path, smtp_host="mail.example.com", mail_from="a@b.example", offline=True)
+
+    assert not is_set_up(there)
+    assert is_set_up(replace(there, smtp_host="127.0.0.1"))
+    with pytest.raises(MailError, match="not set up") as caught:
+        send_mail(there, MAIL, MemoryLedger())
+    assert caught.value.hint == "Ruma is offline."

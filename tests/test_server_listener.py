@@ -20,7 +20,8 @@ from ruma.config import Settings, load_settings
 from ruma.errors import InputError, ModelError, StoreError
 from ruma.server.addresses import PublicAddress
 from ruma.server.gate import Entry
-from ruma.server.listener import _banner, only_server, open_gate, open_socket, raise_file_limit, serve
+from ruma.server.listener import _banner, only_server, open_gate, raise_file_limit, serve
+from ruma.server.listening import open_socket
 from ruma.tenant.home import Home
 from tests.serving import QUESTION, Running, make_tenant
 

@@ -58,7 +58,7 @@ def hand_over(
             email=asked.info.visitor_email,
             message=asked.conversation.messages[-1].text,
         ):
-            outbox.post(mail)
+            outbox.post(mail, tenant)
     return number
 
 
@@ -80,6 +80,7 @@ def answer_visitor(tenant: Tenant, conversation_id: int, outbox: Outbox, *, auth
             author=author,
             text=details.conversation.messages[-1].text,
             language=details.info.language,
-        )
+        ),
+        tenant,
     )
     return Replied(number, is_mailed)

@@ -3,10 +3,10 @@
 Mail waits in memory and is sent by a thread of its own, so no request waits for it and none fails by it.
 """
 
-import contextlib
 import logging
 import queue
 import smtplib
+import socket
 import ssl
 import threading
 import time
@@ -16,12 +16,15 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
-from ipaddress import ip_address
 from pathlib import Path
 
 from ruma.config import Settings
-from ruma.errors import InputError, MailError
+from ruma.connections import Ledger, open_connection
+from ruma.errors import InputError, MailError, RumaError
+from ruma.offline import is_here
+from ruma.tenant.connections import TenantLedger
 from ruma.tenant.profile import clean_email, without_controls
+from ruma.tenant.tenant import Tenant
 
 log = logging.getLogger("ruma.mail")
 
@@ -44,24 +47,39 @@ class Mail:
     """Where an answer to it goes; empty for the sender."""
     from_name: str = ""
     """What stands before the sender's address."""
+    occasion: str = "a notice"
+    """What it is for, as the ledger of connections says it: never to whom."""
 
 
 def is_set_up(settings: Settings) -> bool:
-    """Tell whether the operator has said how mail is sent."""
-    return bool(settings.smtp_host and settings.mail_from)
+    """Tell whether the operator has said how mail is sent, and it may be: offline, by this machine alone."""
+    is_named = bool(settings.smtp_host and settings.mail_from)
+    return is_named and (not settings.offline or is_here(settings.smtp_host))
 
 
-def send_mail(settings: Settings, mail: Mail) -> None:
-    """Send a mail now.
+def send_mail(settings: Settings, mail: Mail, ledger: Ledger) -> None:
+    """Send a mail now, through a connection that the ledger tells of.
 
     Raises:
         MailError: Mail is not set up, or its server cannot be reached, is not who it should be, or does not take it.
     """
     if not is_set_up(settings):
-        raise MailError("Mail is not set up.", hint="The operator sets smtp_host and mail_from.")
+        is_kept = settings.offline and settings.smtp_host
+        hint = "Ruma is offline." if is_kept else "The operator sets smtp_host and mail_from."
+        raise MailError("Mail is not set up.", hint=hint)
     message = _write(settings, mail)
+    host, port, security = settings.smtp_host, settings.smtp_port, settings.smtp_security
+    if security == "none" and settings.smtp_user and not is_here(host):
+        raise MailError(
+            f"The password for {host} would go over the network as it is.",
+            hint="Set smtp_security to starttls or tls.",
+        )
+    purpose = f"mail: {mail.occasion}"
     try:
-        with _connect(settings) as server:
+        with (
+            open_connection(host, port, purpose=purpose, ledger=ledger, timeout=TIMEOUT_SECONDS) as connection,
+            _greet(settings, connection) as server,
+        ):
             if settings.smtp_user:
                 server.login(settings.smtp_user, _password(settings))
             server.send_message(message)
@@ -79,6 +97,12 @@ def send_mail(settings: Settings, mail: Mail) -> None:
         ) from exc
 
 
+@dataclass(frozen=True)
+class _Posted:
+    mail: Mail
+    ledger: Ledger
+
+
 class Outbox:
     """The mails that wait to be sent. Safe to use from several threads.
 
@@ -89,13 +113,13 @@ class Outbox:
     def __init__(self, settings: Settings, *, pauses: Sequence[float] = PAUSES, limit: int = MOST_WAITING) -> None:
         self.is_set_up = is_set_up(settings)
         self._settings, self._pauses = settings, tuple(pauses)
-        self._waiting: queue.PriorityQueue[tuple[float, int, int, Mail]] = queue.PriorityQueue()
+        self._waiting: queue.PriorityQueue[tuple[float, int, int, _Posted]] = queue.PriorityQueue()
         self._limit, self._number = limit, 0
         self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
-    def post(self, mail: Mail) -> bool:
-        """Take a mail to be sent, and return at once.
+    def post(self, mail: Mail, tenant: Tenant) -> bool:
+        """Take a mail of a tenant to be sent, and return at once. The connection is its, and of whoever acts now.
 
         Returns:
             False where mail is not set up or too many mails wait: this one will not be sent.
@@ -106,7 +130,7 @@ class Outbox:
             if self._waiting.qsize() >= self._limit:
                 log.warning("A mail was dropped: %d wait already.", self._limit)
                 return False
-            self._put(0.0, 0, mail)
+            self._put(0.0, 0, _Posted(mail, TenantLedger(tenant)))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ruma-mail", daemon=True)
                 self._thread.start()
@@ -121,16 +145,16 @@ class Outbox:
         if left := self._waiting.qsize():
             log.warning("%d mails were not sent before the end.", left)
 
-    def _put(self, due: float, tries: int, mail: Mail) -> None:
+    def _put(self, due: float, tries: int, posted: _Posted) -> None:
         self._number += 1
-        self._waiting.put((due, self._number, tries, mail))
+        self._waiting.put((due, self._number, tries, posted))
         self._wake.set()
 
     def _run(self) -> None:
         while True:
             self._wake.clear()
             try:
-                due, number, tries, mail = self._waiting.get_nowait()
+                due, number, tries, posted = self._waiting.get_nowait()
             except queue.Empty:
                 if self._closed.is_set():
                     return
@@ -138,38 +162,47 @@ class Outbox:
                 continue
             left = due - time.monotonic()
             if left > 0:
-                self._waiting.put((due, number, tries, mail))
+                self._waiting.put((due, number, tries, posted))
                 if self._closed.is_set():
                     return
                 self._wake.wait(left)
                 continue
-            self._send(mail, tries)
+            self._send(posted, tries)
 
-    def _send(self, mail: Mail, tries: int) -> None:
+    def _send(self, posted: _Posted, tries: int) -> None:
         try:
-            send_mail(self._settings, mail)
+            send_mail(self._settings, posted.mail, posted.ledger)
         except MailError as exc:
             # Messages of MailError name the server and its code, never the mail.
             if tries < len(self._pauses):
                 with self._lock:
-                    self._put(time.monotonic() + self._pauses[tries], tries + 1, mail)
+                    self._put(time.monotonic() + self._pauses[tries], tries + 1, posted)
                 log.warning("A mail waits for another try. %s", exc)
             else:
                 log.error("A mail was dropped after %d tries. %s", tries + 1, exc)
+        except RumaError as exc:  # the tenant is gone, or its ledger cannot be written: nothing is sent unwritten
+            log.error("A mail was dropped. %s", exc)
         except Exception as exc:  # the thread must go on, or no mail is ever sent again
             log.error("A mail was dropped: %s.", type(exc).__name__)
 
 
-def _connect(settings: Settings) -> smtplib.SMTP:
-    host, port, security = settings.smtp_host, settings.smtp_port, settings.smtp_security
-    if security == "none" and settings.smtp_user and not _is_loopback(host):
-        raise MailError(
-            f"The password for {host} would go over the network as it is.",
-            hint="Set smtp_security to starttls or tls.",
-        )
+class _Server(smtplib.SMTP):
+    """The mail server at the other end of a connection that is there already."""
+
+    def __init__(self, connection: socket.socket, host: str, port: int, *, name: str) -> None:
+        self._connection = connection
+        # Named, or smtplib would ask the network what this machine is called.
+        super().__init__(host, port, local_hostname=name, timeout=TIMEOUT_SECONDS)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return self._connection
+
+
+def _greet(settings: Settings, connection: socket.socket) -> smtplib.SMTP:
+    host, security = settings.smtp_host, settings.smtp_security
     if security == "tls":
-        return smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=ssl.create_default_context())
-    server = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
+        connection = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+    server = _Server(connection, host, settings.smtp_port, name=settings.mail_from.rpartition("@")[2])
     if security == "starttls":
         try:
             server.starttls(context=ssl.create_default_context())
@@ -226,9 +259,3 @@ def _reason(exc: smtplib.SMTPException) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:200]
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"

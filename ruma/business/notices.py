@@ -39,7 +39,8 @@ def handover_notices(
     lines += ["", "Read the conversation and answer:", _address(origin, tenant, f"conversations/{conversation_id}")]
     subject = f"{business}: {name or 'a visitor'} asks for a person"
     to = [profile.notify_email] if profile.notify_email else list(owners)
-    return [Mail(one, subject, "\n".join(lines) + "\n", reply_to=email, from_name=business) for one in to]
+    text, occasion = "\n".join(lines) + "\n", "a visitor asks for a person"
+    return [Mail(one, subject, text, reply_to=email, from_name=business, occasion=occasion) for one in to]
 
 
 def reply_notice(profile: Profile, *, tenant: str, to: str, author: str, text: str, language: str = "") -> Mail:
@@ -49,7 +50,14 @@ def reply_notice(profile: Profile, *, tenant: str, to: str, author: str, text: s
     lines = [says.format(author=author), "", text, "", "-- ", business]
     lines += [line for line in (profile.website, profile.contact_email) if line]
     reply_to = profile.contact_email or profile.notify_email
-    return Mail(to, subject.format(business=business), "\n".join(lines) + "\n", reply_to=reply_to, from_name=business)
+    return Mail(
+        to,
+        subject.format(business=business),
+        "\n".join(lines) + "\n",
+        reply_to=reply_to,
+        from_name=business,
+        occasion="a reply to a visitor",
+    )
 
 
 def invitation_notice(profile: Profile, *, origin: str, tenant: str, to: str, inviter: str, secret: str) -> Mail:
@@ -60,7 +68,7 @@ def invitation_notice(profile: Profile, *, origin: str, tenant: str, to: str, in
         f"Choose a password here; the link works once:\n{_address(origin, tenant, f'invitation/{secret}')}\n\n"
         "If you do not know why you get this, you need not do anything.\n"
     )
-    return Mail(to, f"{inviter} invites you to {business}", text, from_name=business)
+    return Mail(to, f"{inviter} invites you to {business}", text, from_name=business, occasion="an invitation")
 
 
 def reset_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret: str) -> Mail:
@@ -71,13 +79,14 @@ def reset_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret:
         f"Choose one here; the link works once:\n{_address(origin, tenant, f'reset/{secret}')}\n\n"
         "If it was not you, do nothing: your password stays as it is.\n"
     )
-    return Mail(to, f"A new password for {business}", text, from_name=business)
+    return Mail(to, f"A new password for {business}", text, from_name=business, occasion="a new password")
 
 
 def trial_notice(profile: Profile, *, tenant: str, to: str) -> Mail:
     """Return a mail that only shows that mail arrives."""
     business = profile.business_name or tenant
-    return Mail(to, f"Mail from {business} arrives", "This mail was sent to try whether mail arrives. It does.\n")
+    text = "This mail was sent to try whether mail arrives. It does.\n"
+    return Mail(to, f"Mail from {business} arrives", text, occasion="a trial")
 
 
 def _address(origin: str, tenant: str, place: str) -> str:

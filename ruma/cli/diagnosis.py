@@ -16,6 +16,7 @@ from ruma.cli.options import HomeOption, JsonOption
 from ruma.cli.output import note, plural, print_json, print_row, showing_steps, size
 from ruma.cli.parts import Parts
 from ruma.errors import RumaError
+from ruma.offline import is_offline, landlock_version, wall
 
 MINIMUMS = {
     "litestar": "2.25.0",
@@ -72,7 +73,7 @@ def doctor(ctx: typer.Context, as_json: JsonOption = False, home: HomeOption = N
 def examine_all(parts: Parts) -> Iterator[Finding]:
     """Yield every finding, from the ground up; a check that fails does not stop those after it."""
     for check in (
-        _check_versions, _check_cipher, _check_home, _check_disk, _check_keys,
+        _check_versions, _check_network, _check_cipher, _check_home, _check_disk, _check_keys,
         _check_embedder, _check_parser, _check_model, _check_tenants,
     ):  # fmt: skip
         try:
@@ -102,6 +103,23 @@ def _check_versions(_: Parts) -> Iterator[Finding]:
         yield Finding("packages", "problem", "; ".join(old) + ".", "pip install --upgrade ruma")
     else:
         yield Finding("packages", "well", f"{len(MINIMUMS)} packages are at or above the versions they must have")
+
+
+def _check_network(parts: Parts) -> Iterator[Finding]:
+    walls = {
+        "network namespace": "the kernel gives this process no network at all",
+        "Landlock": "the kernel lets it reach no port but the mail server's",
+        "none": "an audit hook in the process sees to it",
+    }
+    if parts.settings.offline and is_offline():
+        text, hint = f"offline: {walls[wall()]}", ""
+        if wall() == "none":
+            hint = "Linux 6.7 has Landlock for networks; or allow unprivileged user namespaces."
+        yield Finding("network", "well" if not hint else "notice", text, hint)
+        return
+    could = f"Landlock {landlock_version()}" if landlock_version() else "no Landlock"
+    text = f"connections go through one door and are in `ruma ledger`; for --offline the kernel has {could}"
+    yield Finding("network", "well", text)
 
 
 def _check_cipher(_: Parts) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from ruma.cli import (
     exporting,
     installation,
     keys,
+    ledger,
     members,
     model_files,
     pairs,
@@ -32,6 +33,7 @@ from ruma.cli import (
     widget,
 )
 from ruma.cli.output import clean
+from ruma.cli.parts import OFFLINE, Openers, guard_network
 from ruma.errors import RumaError
 
 _PANELS = _START, _USE, _SET_UP, _PRIVACY, _CARE = (
@@ -90,11 +92,16 @@ app = typer.Typer(
 
 @app.callback()
 def ruma(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Let nothing leave this machine, or RUMA_OFFLINE=1.")
+    ] = False,
 ) -> None:
     """Answer customers from a business's own documents, on its own machine."""
+    ctx.meta[OFFLINE] = offline
 
 
 def _add(panel: str, command: Callable[..., None], example: str) -> None:
@@ -246,6 +253,7 @@ _add_group(
 )
 _add(_PRIVACY, backups.restore, "ruma restore /mnt/backup --as acme-2")
 _add(_PRIVACY, exporting.export, "ruma export acme.zip")
+_add(_PRIVACY, ledger.ledger, "ruma ledger")
 _add(_CARE, serving.serve, "ruma serve")
 _add(_CARE, diagnosis.doctor, "ruma doctor")
 _add(_CARE, installation.config, "ruma config")
@@ -257,4 +265,4 @@ def main() -> None:
         # A terminal that knows less than Unicode shows question marks instead of ending the command.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app(prog_name="ruma")
+    app(prog_name="ruma", obj=Openers(network=guard_network))

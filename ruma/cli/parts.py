@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +12,18 @@ import typer
 
 from ruma.cli.output import note, show_box, showing_steps
 from ruma.config import Settings, load_settings
+from ruma.connections import HomeLedger, note_refused
 from ruma.errors import InputError, NotReadyError
+from ruma.offline import close_network, is_here, watch_process
 
 if TYPE_CHECKING:
     from ruma.models.embedder import Embedder
     from ruma.models.generator import Generator
     from ruma.tenant.home import Created, Home
     from ruma.tenant.tenant import Tenant
+
+OFFLINE = "ruma.offline"
+"""Where `ruma --offline` is noted for the command that follows."""
 
 FIRST_TENANT = "main"
 """The name of the tenant that the first ingest makes where none was named."""
@@ -47,21 +52,51 @@ def open_generator(settings: Settings, name: str) -> Generator:
     return generator.open_generator(settings, name)
 
 
+def leave_open(_: Settings, *, closes: bool) -> None:
+    """Keep the network as it is: for a caller whose process is not ours alone."""
+
+
+def guard_network(settings: Settings, *, closes: bool) -> None:
+    """Have this process reach others through the one door alone, and offline nobody at all.
+
+    Args:
+        settings: Whether it is offline.
+        closes: Whether the kernel takes the network away now, where it is; a server first takes its port.
+    """
+    ledger = HomeLedger(settings.home)
+    watch_process(offline=settings.offline, report=lambda host, port: note_refused(ledger, host, port))
+    if settings.offline and closes:
+        close_network(ports_here(settings))
+
+
+def ports_here(settings: Settings) -> Sequence[int]:
+    """Return the ports of this machine that are reached even offline: its own mail server's."""
+    return [settings.smtp_port] if settings.smtp_host and is_here(settings.smtp_host) else []
+
+
 @dataclass(frozen=True)
 class Openers:
-    """How the two models are opened: what a caller of the app may replace, with `app(obj=Openers(…))`."""
+    """How the models are opened and the network is closed: what a caller of the app may replace, as its `obj`."""
 
     embedder: Callable[[Settings], Embedder] = open_embedder
     generator: Callable[[Settings, str], Generator] = open_generator
+    network: Callable[..., None] = leave_open
+    """Called with the settings before anything is opened; the program's own is `guard_network`."""
 
 
 class Parts:
     """The parts of one command, opened when they are first asked for and closed together."""
 
-    def __init__(self, ctx: typer.Context, **flags: Any) -> None:
-        """Read the settings; *flags* are the command's own, those that are None count as not given."""
+    def __init__(self, ctx: typer.Context, *, closes_network: bool = True, **flags: Any) -> None:
+        """Read the settings; *flags* are the command's own, those that are None count as not given.
+
+        Offline, the network is closed here and now, unless *closes_network* leaves that to `close_network`.
+        """
+        if ctx.meta.get(OFFLINE):
+            flags["offline"] = True
         self.settings = load_settings(flags)
         self._openers = ctx.find_object(Openers) or Openers()
+        self._openers.network(self.settings, closes=closes_network)
         self._stack = ExitStack()
 
     def __enter__(self) -> Parts:
@@ -69,6 +104,10 @@ class Parts:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def close_network(self) -> None:
+        """Close the network now, where the settings say `offline`: what is open stays open."""
+        self._openers.network(self.settings, closes=True)
 
     @cached_property
     def home(self) -> Home:

@@ -1,5 +1,6 @@
 """`ruma serve`: the pages and the API, on this machine or for everyone."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,9 @@ def serve(
     public_url: Annotated[
         str | None, typer.Option(metavar="URL", help="What people type to reach this server.")
     ] = None,
+    offline: Annotated[
+        bool | None, typer.Option("--offline", help="Let nothing leave this machine: no mail to another one, nothing.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Answer on websites, in the browser and through the API.
@@ -36,19 +40,27 @@ def serve(
 
     An address that others can reach needs a certificate, or a reverse proxy that has one.
     """
-    from ruma.server import listener
+    from ruma.server.listening import open_listening
 
     flags = {
         "tls_cert": tls_cert and tls_cert.absolute(),
         "tls_key": tls_key and tls_key.absolute(),
         "behind_proxy": behind_proxy,
         "public_url": public_url,
+        "offline": offline,
     }
-    with Parts(ctx, home=home, host=host, port=port, **flags) as parts:
+    with Parts(ctx, closes_network=False, home=home, host=host, port=port, **flags) as parts, ExitStack() as stack:
+        listening = stack.enter_context(open_listening(parts.settings))
+        # In this order: a port must be taken before there is no network, and some systems let a process leave it only
+        # while it has one thread, which ends with the first library that is loaded.
+        parts.close_network()
+        from ruma.server import listener
+
         listener.serve(
             parts.settings,
             parts.home,
             lambda: parts.embedder,
             parts.open_generator,
             lambda lines: typer.echo(clean("\n".join(lines)), err=True),  # unwrapped: a link must stay whole
+            listening=listening,
         )

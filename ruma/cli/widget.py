@@ -1,6 +1,5 @@
 """`ruma widget`: the line that puts the agent on a website, and what a page of that website is missing for it."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +12,8 @@ from ruma.errors import InputError
 
 if TYPE_CHECKING:
     from ruma.config import Settings
+    from ruma.connections import Ledger
     from ruma.server.host_page import HostPage
-
-MOST_BYTES = 5_000_000
-MOST_SECONDS = 20.0
 
 AddressOption = Annotated[
     str | None,
@@ -54,11 +51,12 @@ def check(
     """
     from ruma.server.host_page import check_page
     from ruma.tenant.agents import read_agent
+    from ruma.tenant.connections import TenantLedger
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
         there = _tenant_address(parts.settings, address, opened.name)
-        findings = check_page(_read(page), there, read_agent(opened).websites)
+        findings = check_page(_read(page, TenantLedger(opened)), there, read_agent(opened).websites)
     if as_json:
         print_json(findings)
     else:
@@ -80,11 +78,12 @@ def _tenant_address(settings: "Settings", address: str | None, tenant: str) -> s
     return f"{origin}/t/{tenant}"
 
 
-def _read(page: str) -> "HostPage":
+def _read(page: str, ledger: "Ledger") -> "HostPage":
+    from ruma.cli.page_fetching import MOST_BYTES, fetch_page
     from ruma.server.host_page import read_page
 
     if page.lower().startswith(("http://", "https://")):
-        return _fetch(page)
+        return fetch_page(page, ledger)
     file = Path(page)
     try:
         if file.stat().st_size > MOST_BYTES:
@@ -94,40 +93,3 @@ def _read(page: str) -> "HostPage":
         raise InputError(
             f"{page} cannot be read: {exc.strerror}.", hint="Give a file, or an address that begins with https://."
         ) from exc
-
-
-def _fetch(url: str) -> "HostPage":
-    """Fetch a page, without proxies, with limits on its size and on the time it takes."""
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    from ruma.server.host_page import read_page
-
-    # No handler for files or FTP: a redirect must not lead to one.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    request = urllib.request.Request(url, headers={"User-Agent": "ruma widget check", "Accept": "text/html"})
-    until = time.monotonic() + MOST_SECONDS
-    try:
-        with opener.open(request, timeout=10) as response:
-            body = bytearray()
-            while chunk := response.read1(65536):
-                body += chunk
-                if len(body) > MOST_BYTES:
-                    raise InputError(f"{url} is larger than {MOST_BYTES // 1_000_000} MB.")
-                if time.monotonic() > until:
-                    raise InputError(f"{url} took longer than {MOST_SECONDS:.0f} seconds.")
-            return read_page(response.url, response.headers.items(), body.decode("utf-8", "replace"))
-    except urllib.error.HTTPError as exc:
-        raise InputError(f"{url} answered with {exc.code}.", hint="Give an address that shows the page.") from exc
-    except (OSError, ValueError, http.client.HTTPException) as exc:
-        reason = getattr(exc, "reason", exc)
-        raise InputError(f"{url} cannot be fetched: {reason}.") from exc

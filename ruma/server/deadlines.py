@@ -27,6 +27,7 @@ from ruma.server.addresses import parse_address
 from ruma.server.failures import Failure, Problem
 from ruma.server.gate import Entry, Gate
 from ruma.server.guarding import guarded_headers
+from ruma.server.listening import STRETCH_SECONDS
 
 BUSY = Failure(Problem("busy", "The server has too many connections at the moment.", "Try again in a few seconds."))
 NOT_HTTP = Failure(Problem("bad_request", "This is not a request in HTTP/1.1.", "Its head may have 16 kB."))
@@ -59,7 +60,7 @@ class Deadlines:
     proxy_idle: float = 180
     """The same for a trusted proxy: one that sends a request just as this passes would answer with a failure."""
 
-    stretch: float = 30
+    stretch: float = STRETCH_SECONDS
     """The time in which `stretch_bytes` of a body must arrive, or of a response be taken."""
 
     stretch_bytes: int = 15_000

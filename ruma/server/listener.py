@@ -1,6 +1,5 @@
 """Puts the server on an address of this machine, says where, and takes it down again without cutting answers short."""
 
-import errno
 import fcntl
 import logging
 import os
@@ -19,12 +18,13 @@ from uvicorn import Server
 
 from ruma import __version__
 from ruma.config import Settings
-from ruma.errors import InputError, RumaError, StoreError
+from ruma.errors import RumaError, StoreError
 from ruma.server.addresses import PublicAddress, is_loopback, public_address
 from ruma.server.app import create_app
 from ruma.server.deadlines import Deadlines, GuardedServer, configure
 from ruma.server.failures import describe_bug
 from ruma.server.gate import Gate
+from ruma.server.listening import open_listening
 from ruma.server.request_log import LineWriter, RequestLog
 from ruma.server.resources import OpenEmbedder, OpenGenerator
 from ruma.server.tls import open_tls
@@ -59,6 +59,8 @@ def serve(
     open_embedder: OpenEmbedder,
     open_generator: OpenGenerator,
     announce: Callable[[list[str]], object],
+    *,
+    listening: socket.socket | None = None,
 ) -> None:
     """Answer on the address that the settings name until Ctrl-C or SIGTERM, then return.
 
@@ -69,6 +71,7 @@ def serve(
         open_generator: Opens the language model of a name ("" is the operator's); called at its first use.
         announce: Given the three lines that say where the server answers, once it does; and a moment later, from
             another thread, the set-up links of tenants without an owner.
+        listening: The socket to answer on, of `open_listening`, where it had to be opened before.
 
     Raises:
         InputError: The address would be reached by others without TLS, is not one of this machine's own, or is in
@@ -76,9 +79,8 @@ def serve(
         StoreError: Another server uses the home, or the home cannot be written.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    public_address(settings, settings.port)
     tls = open_tls(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None
-    with closing(open_socket(settings.host, settings.port)) as listening:
+    with closing(listening or open_listening(settings)) as listening:
         settings = replace(settings, port=listening.getsockname()[1])
         public = public_address(settings, settings.port)
         with only_server(settings, public.origin), closing(LineWriter()) as lines:
@@ -149,34 +151,6 @@ def raise_file_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
     return MOST_FILES if soft == resource.RLIM_INFINITY else soft
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on an address of this machine.
-
-    Raises:
-        InputError: The port is in use, or may not be used.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, or asyncio would not know that it may switch Nagle's delay off: 40 ms for every response.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Every connection inherits it: a peer that is gone, or takes nothing, is given up by the system as well.
-            milliseconds = int(Deadlines().stretch * 1000)
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-        listening.bind((host, port))
-        listening.listen(128)
-    except OSError as exc:
-        listening.close()
-        reason = {
-            errno.EADDRINUSE: "is in use by another program",
-            errno.EACCES: "may be used only by the system's superuser",
-        }.get(exc.errno or 0, f"cannot be used: {exc.strerror}")
-        hint = f"Choose another one: ruma serve --port {port + 1 if 1024 <= port < 65535 else 8420}"
-        raise InputError(f"The port {port} on {host} {reason}.", hint=hint) from exc
-    return listening
 
 
 @contextmanager

@@ -86,6 +86,12 @@ def key_rotation(db: "Database") -> None:
     db.execute("insert into page_key values (1, ?)", [secrets.token_bytes(32)])
 
 
+def connections(db: "Database") -> None:
+    """Make the ledger of connections, and the tables of what the privacy policy said and whether it was true."""
+    for statement in _script("connections"):
+        db.execute(statement)
+
+
 STEPS = (
     first_tables,
     accounts_and_inbox,
@@ -95,6 +101,7 @@ STEPS = (
     consent_and_requests,
     exports,
     key_rotation,
+    connections,
 )
 
 

@@ -59,7 +59,8 @@ def main() -> None:
 def serve() -> None:
     """Serve the application as `ruma serve` would."""
     from ruma.server.deadlines import Deadlines, GuardedServer, configure
-    from ruma.server.listener import open_socket, prepare_log
+    from ruma.server.listener import prepare_log
+    from ruma.server.listening import open_socket
 
     prepare_log()
     config = configure(app, deadlines=Deadlines(), gate=Gate(most=1000))

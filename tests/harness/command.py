@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ruma.cli.main import app
-from ruma.cli.parts import Openers
+from ruma.cli.parts import Openers, guard_network
 from ruma.config import Settings
 
 if TYPE_CHECKING:
@@ -18,4 +18,4 @@ def open_fake(_: Settings) -> "Embedder":
 
 
 if __name__ == "__main__":
-    app(prog_name="ruma", obj=Openers(embedder=open_fake))
+    app(prog_name="ruma", obj=Openers(embedder=open_fake, network=guard_network))

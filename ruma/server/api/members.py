@@ -99,7 +99,7 @@ def add_invitation(
         inviter=principal.name,
         secret=secret,
     )
-    is_mailed = resources.outbox.post(notice)
+    is_mailed = resources.outbox.post(notice, tenant)
     return OneTimeLink(public.link(tenant.name, "invitation", secret), is_mailed)
 
 

@@ -71,7 +71,7 @@ async def send_invitation(
             inviter=principal.name,
             secret=secret,
         )
-        said = "It is on its way by mail." if resources.outbox.post(notice) else "Hand it over yourself."
+        said = "It is on its way by mail." if resources.outbox.post(notice, tenant) else "Hand it over yourself."
         return Made(
             f"Invitation for {email}",
             f"{said} It works for 24 hours, once.",

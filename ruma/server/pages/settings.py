@@ -14,6 +14,7 @@ from ruma.server.access import MANAGE, Principal
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
+from ruma.tenant.connections import TenantLedger
 from ruma.tenant.profile import Profile, change_profile, clean_entry, read_profile
 from ruma.tenant.tenant import Tenant
 
@@ -71,7 +72,8 @@ def _change(tenant: Tenant, sent: dict[str, str]) -> dict[str, Problem]:
 
 def _try_mail(tenant: Tenant, principal: Principal, resources: Resources) -> None:
     to = principal.member.email if principal.member else read_profile(tenant).notify_email
-    send_mail(resources.home.settings, trial_notice(read_profile(tenant), tenant=tenant.name, to=to))
+    notice = trial_notice(read_profile(tenant), tenant=tenant.name, to=to)
+    send_mail(resources.home.settings, notice, TenantLedger(tenant))
 
 
 def _page(
