@@ -85,9 +85,11 @@ def test_deleting_prints_a_receipt() -> None:
 
     assert result.exit_code == 0
     assert not folder.exists()
-    assert "Key destroyed: yes" in result.stdout
-    assert "Directory removed: yes" in result.stdout
+    assert "Its key is in no key source" in result.stdout
+    assert "none belongs to it" in result.stdout
     assert "Not covered:" in result.stdout
+    (receipt,) = (folder.parents[1] / "receipts").glob("2*.json")
+    assert run("verify-erasure", str(receipt)).exit_code == 0
 
 
 def test_yes_deletes_without_asking() -> None:
@@ -96,9 +98,9 @@ def test_yes_deletes_without_asking() -> None:
 
     result = run("tenant", "delete", "acme", "--yes", "--json")
 
-    receipt = json.loads(result.stdout)
-    assert receipt["key_destroyed"]
-    assert receipt["directory_removed"]
+    receipt = json.loads(result.stdout)["receipt"]
+    assert receipt["erased"] == {"kind": "tenant", "numbers": []}
+    assert receipt["is_complete"]
     assert result.stderr == ""
 
 

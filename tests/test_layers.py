@@ -50,6 +50,7 @@ OWNERS: dict[str, str] = {
     "nacl": "tenant",
     "tomli_w": "tenant",
     "argon2": "tenant",
+    "cryptography": "tenant",
     "pyotp": "tenant",
     "zxcvbn": "tenant",
     "platformdirs": "config",

@@ -19,6 +19,7 @@ from ruma.cli import (
     chatting,
     demonstration,
     diagnosis,
+    erasing,
     exporting,
     installation,
     keys,
@@ -254,6 +255,8 @@ _add_group(
 _add(_PRIVACY, backups.restore, "ruma restore /mnt/backup --as acme-2")
 _add(_PRIVACY, exporting.export, "ruma export acme.zip")
 _add(_PRIVACY, ledger.ledger, "ruma ledger")
+_add_group(_PRIVACY, "erase", "Erase a document, conversation, visitor or member, and prove it.", erasing.COMMANDS)
+_add(_PRIVACY, erasing.verify_erasure, "ruma verify-erasure receipt.json")
 _add(_CARE, serving.serve, "ruma serve")
 _add(_CARE, diagnosis.doctor, "ruma doctor")
 _add(_CARE, installation.config, "ruma config")

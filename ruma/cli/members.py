@@ -129,9 +129,13 @@ def remove(
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Remove a member for good, or withdraw an invitation."""
+    """Remove a member for good, or withdraw an invitation.
+
+    API keys that the member made end. `ruma erase member` does the same, and can hand them over.
+    """
+    from ruma.privacy.erasing import erase_member
     from ruma.tenant.links import list_invitations, withdraw_invitation
-    from ruma.tenant.members import find_member, fold_email, remove_member
+    from ruma.tenant.members import find_member, fold_email
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -144,8 +148,8 @@ def remove(
             note(f"This removes the member {member.name} ({member.email}, {member.role}).")
             if ask_line("Type the address to go on, or run it with --yes").lower() != member.email:
                 raise InputError("That is another address. Nobody was removed.")
-        remove_member(opened, member.id)
-        note(f"Removed the member {member.name}.")
+        kept = erase_member(opened, member.id)
+        note(f"Removed the member {member.name}. The receipt: ruma erase show {kept.id}")
 
 
 def _change(

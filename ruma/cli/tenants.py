@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from ruma.cli.erasing import ReceiptOption, show_signed, write_receipt
 from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantArgument, YesOption
-from ruma.cli.output import ask_line, ask_secret, note, print_json, print_pairs, print_table, print_text, size
+from ruma.cli.output import ask_line, ask_secret, note, print_json, print_pairs, print_table, size
 from ruma.cli.parts import Parts, show_created
 from ruma.errors import InputError, NotFoundError
 
@@ -97,28 +98,30 @@ def delete(
     ctx: typer.Context,
     name: TenantArgument,
     yes: YesOption = False,
+    receipt: ReceiptOption = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Delete a tenant for good, and print a receipt.
+    """Delete a tenant for good, and write a signed receipt.
 
-    Destroys its key, removes its directory, and checks both.
+    Destroys its key, removes its directory, and looks through the home for anything that is left.
     """
+    from ruma.privacy.erasing import erase_tenant
+
     with Parts(ctx, home=home) as parts:
         info = next((one for one in parts.home.tenants() if one.name == name), None)
         if not yes and info is not None:
             _ask_for_name(name, size(info.size_bytes))
-        receipt = parts.home.delete(name)
+        deleted = erase_tenant(parts.home, name)
+        if receipt:
+            write_receipt(deleted.signed, receipt)
         if as_json:
-            print_json(receipt)
-            return
-        print_text(f"Deleted the tenant {receipt.name} ({receipt.id}) on {receipt.deleted_at}.")
-        print_text(f"Key destroyed: {_word(receipt.key_destroyed)}")
-        removed = f"{receipt.files} files, {size(receipt.size_bytes)}"
-        print_text(f"Directory removed: {_word(receipt.directory_removed)} ({removed})")
-        print_text("Not covered:")
-        for line in receipt.not_covered:
-            print_text(f"- {line}", indent=2)
+            typer.echo(deleted.signed.to_json(), nl=False)
+        else:
+            show_signed(deleted.signed)
+            note(f"The signed receipt is in {deleted.path}.")
+        if not deleted.signed.receipt.is_complete:
+            raise typer.Exit(1)
 
 
 def recover(
@@ -149,7 +152,3 @@ def _ask_for_name(name: str, amount: str) -> None:
     note(f"This deletes everything of the tenant {name} ({amount}) and destroys its key. It cannot be undone.")
     if ask_line("Type its name to go on, or run it with --yes") != name:
         raise InputError("That is another name. Nothing was deleted.")
-
-
-def _word(is_done: bool) -> str:
-    return "yes" if is_done else "NO"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ruma.errors import InputError, NotFoundError
+from ruma.tenant.audit import current_actor
 from ruma.tenant.clock import now
 from ruma.tenant.tenant import Tenant
 
@@ -52,9 +53,9 @@ def make_api_key(tenant: Tenant, name: str, scopes: Sequence[str], *, created_by
     kept = [scope for scope in SCOPES if scope in scopes]
     with tenant.writing() as db:
         stored = db.execute(
-            """insert into api_key (name, secret_hash, beginning, scopes, created_by, created_at)
-               values (?, ?, ?, ?, ?, ?)""",
-            [name, _hash(secret), secret[:_SHOWN], json.dumps(kept), created_by, now()],
+            """insert into api_key (name, secret_hash, beginning, scopes, created_by, created_by_id, created_at)
+               values (?, ?, ?, ?, ?, ?, ?)""",
+            [name, _hash(secret), secret[:_SHOWN], json.dumps(kept), created_by, current_actor().member_id, now()],
         )
         row = db.execute(f"select {_COLUMNS} from api_key where id = ?", [stored.lastrowid]).fetchone()
     return _key(row), secret

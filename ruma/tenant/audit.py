@@ -31,6 +31,11 @@ class Actor:
     network: str = ""
     """Where it came from: the address, shortened."""
 
+    @property
+    def member_id(self) -> int:
+        """The member's number; 0 where no member acts."""
+        return self.id if self.kind == "member" else 0
+
 
 @dataclass(frozen=True)
 class AuditEntry:

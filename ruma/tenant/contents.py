@@ -166,6 +166,11 @@ LEFT_OUT: Mapping[str, str] = {
     "ruma_identity": "the number of this directory; an import has its own",
     "message_fts": "an index, made again from the messages",
     "chunk_fts": "an index, made again from the chunks",
+    "message.author_id": "which member it was; the name is there",
+    "upload.added_by_id": "which member it was; the name is there",
+    "api_key.created_by_id": "which member it was; the name is there",
+    "erasure": "receipts of what was erased here; each can be downloaded, signed",
+    "receipt_signer": "the secret that signs this directory's receipts",
     "_sqlite_migrations": "which steps this version of Ruma has made",
 }
 """What an export does not hold: a table, or a column as `table.column`, and why."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ruma.errors import NotFoundError
+from ruma.tenant.audit import current_actor
 from ruma.tenant.clock import now
 from ruma.tenant.consents import Choice, note_choices
 from ruma.tenant.erasure import ask_erasure, finish_erasure
@@ -245,11 +246,12 @@ def add_message(
     is_declined: bool = False,
     author: str = "",
 ) -> int:
-    """Store one message and return its number."""
+    """Store one message and return its number; of a person's, also which member it is."""
+    author_id = current_actor().member_id if role == "person" else 0
     stored = db.execute(
-        """insert into message (conversation_id, role, text, mode, is_declined, author, created_at)
-           values (?, ?, ?, ?, ?, ?, ?)""",
-        [conversation_id, role, text, mode, int(is_declined), author, time],
+        """insert into message (conversation_id, role, text, mode, is_declined, author, author_id, created_at)
+           values (?, ?, ?, ?, ?, ?, ?, ?)""",
+        [conversation_id, role, text, mode, int(is_declined), author, author_id, time],
     )
     return stored.lastrowid or 0
 

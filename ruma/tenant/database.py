@@ -128,6 +128,18 @@ def library_versions() -> tuple[str, str]:
     return sqlcipher3.sqlite_version, row[0] if row else ""
 
 
+def memory_database() -> "Database":
+    """Return a database that lies in this process's memory alone, for what must be worked out and not be kept."""
+    import sqlcipher3
+
+    _name_driver()
+    from sqlite_utils import Database
+
+    db = Database(sqlcipher3.connect(":memory:", isolation_level=None), execute_plugins=False)
+    pragma(db, "temp_store=MEMORY")
+    return db
+
+
 def pragma(db: "Database", text: str) -> list[tuple[Any, ...]]:
     """Return every row of a PRAGMA; unfetched, it would swallow an I/O error."""
     return db.execute(f"PRAGMA {text}").fetchall()
@@ -162,9 +174,7 @@ def is_poisoned(exc: BaseException) -> bool:
 def _connect(path: Path, key: Key) -> "Database":
     import sqlcipher3
 
-    # sqlite-utils catches the errors of the driver that it finds under this name.
-    sys.modules["pysqlite3"] = sqlcipher3
-    sys.modules["pysqlite3.dbapi2"] = sqlcipher3.dbapi2
+    _name_driver()
     from sqlite_utils import Database
 
     connection = sqlcipher3.connect(
@@ -188,6 +198,14 @@ def _connect(path: Path, key: Key) -> "Database":
         db.close()
         raise
     return db
+
+
+def _name_driver() -> None:
+    """Let sqlite-utils catch the errors of our driver: those of the one that it finds under this name."""
+    import sqlcipher3
+
+    sys.modules["pysqlite3"] = sqlcipher3
+    sys.modules["pysqlite3.dbapi2"] = sqlcipher3.dbapi2
 
 
 def _check_file(path: Path) -> None:

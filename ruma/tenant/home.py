@@ -23,11 +23,13 @@ from ruma.tenant.agents import write_first_agent
 from ruma.tenant.clock import now
 from ruma.tenant.database import COPY_DAYS, create_database, drop_copy, translated
 from ruma.tenant.documents import finish_interrupted
+from ruma.tenant.erasures import finish_erasures
 from ruma.tenant.key_changes import destroy_keys, finish_change, place_key
 from ruma.tenant.keys import Key, choose_key_store, key_store_of
 from ruma.tenant.manifest import Manifest, read_manifest, write_manifest
 from ruma.tenant.names import check_name
 from ruma.tenant.tenant import KEY_CHANGE, Tenant
+from ruma.tenant.tenant_receipts import finish_tenant_receipts
 
 _CREATING, _DELETING, _BUILDING = ".creating-", ".deleting-", ".building-"
 
@@ -101,6 +103,7 @@ class Home:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._finish_interrupted()
+        finish_tenant_receipts(settings)
 
     def tenants(self) -> list[TenantInfo]:
         """Return the tenants by name, those with a damaged manifest left out."""
@@ -220,6 +223,7 @@ class Home:
         try:
             drop_copy(folder, older_than_days=COPY_DAYS)
             finish_interrupted(tenant)
+            finish_erasures(tenant)
         except BaseException:
             tenant.close()
             raise

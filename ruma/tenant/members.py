@@ -160,7 +160,7 @@ def change_member(
         for column, value in changes.items():
             db.execute(f"update member set {column} = ? where id = ?", [value, member_id])
         after = read_row(db, member_id)
-        _check_owner_left(db, before)
+        check_owner_left(db, before)
         if (before.role, before.is_disabled) != (after.role, after.is_disabled):
             end_access(db, member_id)
     return after
@@ -197,7 +197,7 @@ def remove_member(tenant: Tenant, member_id: int) -> None:
     with tenant.writing() as db:
         before = read_row(db, member_id)
         db.execute("delete from member where id = ?", [member_id])
-        _check_owner_left(db, before)
+        check_owner_left(db, before)
         ask_erasure(db)
     finish_erasure(tenant)
 
@@ -269,7 +269,12 @@ def count_owners(db: "Database") -> int:
     return int(row[0])
 
 
-def _check_owner_left(db: "Database", before: Member) -> None:
+def check_owner_left(db: "Database", before: Member) -> None:
+    """Make sure, inside a write that changed or removed a member, that somebody can still manage the tenant.
+
+    Raises:
+        ConflictError: That was the last owner.
+    """
     if before.role == "owner" and not before.is_disabled and not count_owners(db):
         raise ConflictError(
             f"{before.name} is the last owner, and somebody must be able to manage this.",

@@ -92,6 +92,12 @@ def connections(db: "Database") -> None:
         db.execute(statement)
 
 
+def erasure_receipts(db: "Database") -> None:
+    """Make the tables of what was erased, and note by number who wrote, added or made something."""
+    for statement in _script("erasure_receipts"):
+        db.execute(statement)
+
+
 STEPS = (
     first_tables,
     accounts_and_inbox,
@@ -102,6 +108,7 @@ STEPS = (
     exports,
     key_rotation,
     connections,
+    erasure_receipts,
 )
 
 

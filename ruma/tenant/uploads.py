@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ruma.errors import ConflictError, InputError, NotFoundError
+from ruma.tenant.audit import current_actor
 from ruma.tenant.clock import now
 from ruma.tenant.data_key import Key
 from ruma.tenant.database import translated
@@ -104,10 +105,11 @@ class Receiving:
         try:
             self._sealer.finish()
             with self._tenant.writing() as db:
-                row = [self._kind, self._name, self.size_bytes, self._sealed_id, self._added_by, now()]
+                by = [self._added_by, current_actor().member_id]
+                row = [self._kind, self._name, self.size_bytes, self._sealed_id, *by, now()]
                 upload_id = db.execute(
-                    """insert into upload (kind, name, size_bytes, sealed_id, state, added_by, added_at)
-                       values (?, ?, ?, ?, 'waiting', ?, ?)""",
+                    """insert into upload (kind, name, size_bytes, sealed_id, state, added_by, added_by_id, added_at)
+                       values (?, ?, ?, ?, 'waiting', ?, ?, ?)""",
                     row,
                 ).lastrowid
                 keep_file_key(db, self._sealed_id, self._key)

@@ -1,0 +1,100 @@
+"""Erases what somebody wants gone, with a receipt: a document, a conversation, a visitor, a member, a whole tenant.
+
+What is erased goes with everything that came from it, is looked for afterwards, and what the erasure does not reach
+is said. A step that finds nothing to do is an error and not a success.
+"""
+
+from contextlib import suppress
+
+from ruma.errors import KeyStoreError, StoreError
+from ruma.tenant.erasures import Forget, erase, forget_nothing
+from ruma.tenant.holds import check_not_held
+from ruma.tenant.home import Home
+from ruma.tenant.receipts import Kept, NotCovered
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.tenant_receipts import (
+    DeletedTenant,
+    close_tenant_receipt,
+    describe_tenant,
+    open_tenant_receipt,
+)
+from ruma.tenant.visitors import VisitorRef, find_visitor
+
+_COPIES = (
+    NotCovered("copies", "Copies of the directory or of the home, file system snapshots included: they need the key."),
+    NotCovered("recovery-key", "The recovery key, if someone kept it: with it such a copy, or a backup, can be read."),
+    NotCovered("blocks", "Freed disk blocks may hold encrypted bytes until they are used again."),
+)
+
+
+def erase_document(tenant: Tenant, document_id: int, *, forget: Forget = forget_nothing) -> Kept:
+    """Erase a document: its text, chunks, vectors, words, original, uploads, and the answers written from it.
+
+    Raises:
+        NotFoundError: There is no such document.
+    """
+    return erase(tenant, "document", [document_id], forget=forget)
+
+
+def erase_conversation(tenant: Tenant, conversation_id: int, *, forget: Forget = forget_nothing) -> Kept:
+    """Erase a conversation with everything that was said in it.
+
+    Raises:
+        NotFoundError: There is no such conversation.
+        ConflictError: A legal hold is on it.
+    """
+    return erase(tenant, "conversation", [conversation_id], forget=forget)
+
+
+def erase_visitor(tenant: Tenant, *visitors: VisitorRef, forget: Forget = forget_nothing) -> Kept:
+    """Erase all conversations of a visitor, named by one or several of them or by an address.
+
+    Raises:
+        NotFoundError: One of the names leads to no conversation; nothing was erased.
+        ConflictError: A legal hold is on one of them; nothing was erased.
+    """
+    numbers = [number for visitor in visitors for number in find_visitor(tenant, visitor)]
+    return erase(tenant, "visitor", numbers, forget=forget)
+
+
+def erase_member(
+    tenant: Tenant, member_id: int, *, keys_to: int | None = None, forget: Forget = forget_nothing
+) -> Kept:
+    """Erase a member: account, sessions, links, and the name at what the member wrote and added, which stays.
+
+    API keys that the member made end, or go to the member *keys_to*.
+
+    Raises:
+        NotFoundError: There is no such member.
+        ConflictError: It is the last owner.
+    """
+    return erase(tenant, "member", [member_id], keys_to=keys_to, forget=forget)
+
+
+def erase_tenant(home: Home, name: str, *, forget: Forget = forget_nothing) -> DeletedTenant:
+    """Delete a tenant and return its signed receipt: key first, then the directory, then a look at all of the home.
+
+    A deletion that is killed is finished by the next command or server, and its receipt with it.
+
+    Raises:
+        NotFoundError: There is no tenant of that name.
+        ConflictError: A legal hold is on all of it.
+        KeyStoreError: The key could not be destroyed, or the receipt cannot be written.
+    """
+    counts: dict[str, int] = {}
+    missed: tuple[NotCovered, ...] = ()
+    _, manifest = home.find(name)
+    # What cannot be opened can be deleted all the same; then its content is not counted.
+    with suppress(KeyStoreError, StoreError), home.open(name) as tenant:
+        check_not_held(tenant)
+        counts, missed = describe_tenant(tenant)
+    known = {one.what for one in _COPIES}
+    missed = (*(one for one in missed if one.what not in known), *_COPIES)
+    draft = open_tenant_receipt(home.settings, manifest, counts, missed)
+    done = home.delete(name)
+    draft = draft.with_deletion(
+        files=done.files,
+        size_bytes=done.size_bytes,
+        not_covered=(*missed, NotCovered("keyring", done.not_covered[-1])),
+    )
+    return close_tenant_receipt(home.settings, draft, forget())
