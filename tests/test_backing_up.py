@@ -1,4 +1,7 @@
+import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ import pytest
 from ruma.errors import ConflictError, DamagedError, InputError, NotFoundError, NotReadyError, StoreError, WrongKeyError
 from ruma.privacy import backing_up
 from ruma.privacy.backing_up import Keep, choose_removed
+from ruma.privacy.erasing import erase_document, erase_visitor
 from ruma.privacy.restoring import choose_snapshot, restore, try_restore
 from ruma.tenant import backup_folder, rows, schema
 from ruma.tenant.audit import check_audit, list_audit
@@ -21,6 +25,7 @@ from ruma.tenant.index import search_words
 from ruma.tenant.members import check_sign_in
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.uploads import list_uploads, read_upload
+from ruma.tenant.visitors import VisitorRef
 from tests.backing import BackedUp, make_backed_up, store_numbered
 from tests.harness.oracle import check_tenant
 
@@ -278,6 +283,27 @@ def test_a_list_that_was_altered_is_noticed(backed_up: BackedUp) -> None:
             action()
 
 
+def test_a_backup_is_read_without_ruma(backed_up: BackedUp, tmp_path: Path) -> None:
+    """The example program goes by the written format alone and finds every row and every original."""
+    secret, output = tmp_path / "secret", tmp_path / "output"
+    secret.write_text(backed_up.secret.recovery_text() + "\n")
+    (listed,) = backed_up.folder.glob("snapshots/*.json")
+    program = Path(__file__).parents[1] / "examples/read_backup.py"
+
+    words = [sys.executable, "-I", program, backed_up.folder, listed, secret, output]
+    subprocess.run(words, check=True, cwd=tmp_path, env={}, timeout=60)
+
+    with backed_up.home.open("acme") as tenant:
+        for one in list_documents(tenant):
+            assert (output / f"document-{one.id}").read_bytes() == b"".join(read_original_of(tenant, one.id))
+        held = {table.name for table in rows.list_tables(tenant)}
+        with tenant.reading() as db:
+            messages = [row[0] for row in db.execute("select text from message order by id")]
+    assert {file.stem for file in output.glob("*.jsonl")} == held
+    found = [json.loads(line)["text"] for line in (output / "message.jsonl").read_text().splitlines()]
+    assert found == messages != []
+
+
 def test_a_tenant_that_is_there_is_not_overwritten(backed_up: BackedUp) -> None:
     """A taken name is refused before anything is read, and the tenant is as it was."""
     before = check_tenant(backed_up.settings.home, "acme")
@@ -330,6 +356,51 @@ def test_a_restored_tenant_knows_the_backups_of_what_it_was(backed_up: BackedUp)
 
     with backed_up.home.open("third") as tenant:
         assert [one.snapshot[:6] for one in list_backups(tenant)] == ["000001", "000002"]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_was_erased_after_the_backup_is_erased_again(backed_up: BackedUp, is_gone: bool) -> None:
+    """The receipts are those of the tenant itself, or, where it is lost, those in its newest backup."""
+    first = newest(backed_up)
+    with backed_up.home.open("acme") as tenant:
+        gone = list_documents(tenant)[0]
+        erase_document(tenant, gone.id)
+        erase_visitor(tenant, VisitorRef(conversation=3), VisitorRef(conversation=5))
+        late = store_numbered(tenant, 90)
+        erase_document(tenant, late)
+    if is_gone:
+        backed_up.make()
+        backed_up.home.delete("acme")
+
+    restored = restore(backed_up.home, backed_up.reading(), first, "again")
+
+    assert [(one.kind, one.again, one.problem) for one in restored.reapplied] == [
+        ("document", 1, ""),
+        ("visitor", 2, ""),
+        ("document", 0, ""),
+    ]
+    with backed_up.home.open("again") as tenant:
+        assert gone.name not in {one.name for one in list_documents(tenant)}
+        assert len(list_documents(tenant)) == 5
+        with tenant.reading() as db:
+            assert db.execute("select count(*) from conversation where id in (3, 5)").fetchone() == (0,)
+    assert gone.name not in check_tenant(backed_up.settings.home, "again")
+
+
+def test_what_was_erased_after_the_backup_is_said(backed_up: BackedUp) -> None:
+    """Where it is not wanted it is not erased again, and the receipts are named; a later backup brings nothing back."""
+    first = newest(backed_up)
+    with backed_up.home.open("acme") as tenant:
+        gone = list_documents(tenant)[0]
+        number = erase_document(tenant, gone.id).signed
+    second = backed_up.make().snapshot
+
+    restored = restore(backed_up.home, backed_up.reading(), first, "again", reapplies=False)
+
+    assert number
+    assert [one.number for one in restored.later_erasures] == [number.receipt.number]
+    assert gone.name in check_tenant(backed_up.settings.home, "again")
+    assert restore(backed_up.home, backed_up.reading(), second, "third").later_erasures == ()
 
 
 def test_removing_backups_keeps_what_others_need(backed_up: BackedUp) -> None:

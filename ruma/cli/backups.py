@@ -16,6 +16,7 @@ from ruma.errors import InputError, NotFoundError, RumaError
 
 if TYPE_CHECKING:
     from ruma.privacy.backing_up import Keep
+    from ruma.privacy.restoring import Restored
     from ruma.tenant.backup_folder import BackupFolder, Snapshot
     from ruma.tenant.keys import Key
 
@@ -262,22 +263,27 @@ def restore(
     ] = None,
     at: AtOption = "",
     secret_file: SecretOption = None,
+    reapplies: Annotated[
+        bool,
+        typer.Option("--reapply-erasures/--no-reapply-erasures", help="Erase again what was erased after the backup."),
+    ] = True,
     as_json: JsonOption = False,
     key_source: KeySourceOption = None,
     home: HomeOption = None,
 ) -> None:
     """Restore a tenant from its newest backup, or from an older one.
 
-    It becomes a tenant with a key of its own; one that is there is never overwritten.
+    It becomes a tenant with a key of its own; one that is there is never overwritten. What was erased after the
+    backup is erased again, as far as the tenant itself, where it is still there, and its newest backup know of it.
     """
     from ruma.privacy.restoring import choose_snapshot
     from ruma.privacy.restoring import restore as restore_tenant
 
     with Parts(ctx, home=home, key_source=key_source) as parts, _opened(folder, secret_file) as target:
         snapshot = choose_snapshot(target.snapshots(), tenant, at)
-        restored = restore_tenant(parts.home, target, snapshot, new_name or snapshot.tenant)
+        restored = restore_tenant(parts.home, target, snapshot, new_name or snapshot.tenant, reapplies=reapplies)
         if as_json:
-            print_json({"backup": snapshot.name, "made_at": snapshot.made_at, "restored": restored})
+            print_json({"backup": snapshot.name, "made_at": snapshot.made_at, "restored": _plain_restored(restored)})
             return
         counts = restored.counts
         note(
@@ -291,6 +297,26 @@ def restore(
         )
         if counts.damaged:
             note(f"{plural(counts.damaged, 'original')} could not be read when the backup was made: `ruma doctor`")
+        _say_erasures(restored)
+
+
+def _say_erasures(restored: Restored) -> None:
+    for one in restored.reapplied:
+        note(f"Erased again what was erased at {one.asked_at} (receipt {one.number}): {plural(one.again, one.kind)}.")
+        if one.problem:
+            note(f"Not all of it: {one.problem}", style="bold")
+    if restored.later_erasures and not restored.reapplied:
+        note(f"{plural(len(restored.later_erasures), 'erasure')} came after the backup: what they erased is back.")
+        for receipt in restored.later_erasures:
+            note(f"- receipt {receipt.number} of {receipt.asked_at}: {receipt.kind}", indent=2)
+
+
+def _plain_restored(restored: Restored) -> dict[str, object]:
+    later = [{"number": one.number, "kind": one.kind, "asked_at": one.asked_at} for one in restored.later_erasures]
+    kept = {
+        name: getattr(restored, name) for name in ("name", "id", "key_store", "recovery_key", "counts", "reapplied")
+    }
+    return {**kept, "later_erasures": later}
 
 
 @contextmanager

