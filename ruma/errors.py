@@ -2,6 +2,7 @@
 
 RumaError
 ├── InputError             the request cannot be understood, or the file cannot be read
+│   └── TooLargeError      it is larger than what is taken
 ├── NotFoundError          no tenant, document or conversation of that name
 ├── NotReadyError          something must be done first: add documents, compile a model
 ├── ConflictError          it was done already, or changed meanwhile
@@ -35,6 +36,10 @@ class RumaError(Exception):
 
 class InputError(RumaError):
     """The request cannot be understood, or the file cannot be read."""
+
+
+class TooLargeError(InputError):
+    """It is larger than what is taken."""
 
 
 class NotFoundError(RumaError):

@@ -137,7 +137,7 @@ def test_a_form_is_kept_whole_or_not_at_all(client: Client, writer: Headers, ten
 
     response = client.post(f"{API}/sources/uploads", files=files, headers=writer)
 
-    assert response.status_code == 400
+    assert response.status_code == 413
     assert "b.md is larger than 1 MB" in error(response)[1]
     assert list_uploads(tenant, ("waiting", "reading", "done", "failed")) == []
     assert list(tenant.uploads_folder.iterdir()) == []
@@ -153,8 +153,9 @@ def test_a_file_over_the_limit_is_refused(client: Client, writer: Headers, tenan
     announced = put(client, writer, "big.pdf", bytes(1_300_000))
     unannounced = client.put(f"{API}/sources/uploads?name=big.pdf", content=endless(), headers=writer)
 
-    assert error(announced) == (400, "The file has 2 MB; 1 MB is the most that is taken.")
-    assert "larger than 1 MB" in error(unannounced)[1]
+    assert error(announced) == (413, "The file has 2 MB; 1 MB is the most that is taken.")
+    assert error(unannounced) == (413, "big.pdf is larger than 1 MB, which is the most that is taken.")
+    assert announced.json()["error"]["code"] == unannounced.json()["error"]["code"] == "too_large"
     assert list_uploads(tenant) == []
 
 

@@ -15,7 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 
 from ruma.errors import ForbiddenError, SignInError
 from ruma.server.addresses import PublicAddress
-from ruma.tenant.agents import read_agent
+from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.api_keys import ApiKey, find_api_key, is_valid
 from ruma.tenant.attempts import note_wrong_secret
 from ruma.tenant.audit import act_as
@@ -33,7 +33,8 @@ ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CSRF_HEADER = "x-ruma-csrf"
 _KEY_START = "Bearer "
-_CHECK_SECONDS = 0.5
+CHECK_SECONDS = 0.25
+"""How long whoever was let in may go on before it is looked at again: what is revoked ends within a second."""
 
 
 @dataclass(frozen=True)
@@ -101,28 +102,41 @@ class Principal:
             return policy.role is not None and ROLES.index(self.session.member.role) >= ROLES.index(policy.role)
         return self.key is not None and policy.scope in self.key.scopes
 
-    def watch(self, tenant: Tenant) -> Callable[[], None]:
-        """Return a check for what goes on for long: it raises SignInError once the session or the key has ended.
+    def watch(self, tenant: Tenant, *, website: str = "") -> Callable[[], None]:
+        """Return a check for what goes on for long: it raises SignInError once its asker may no longer.
 
-        It looks twice a second at most, however often it is called.
+        That is when the session or the key has ended; for a visitor, when the agent is not open to visitors any
+        more, or not on their website. It looks four times a second at most, however often it is called.
+
+        Args:
+            tenant: Whose it is.
+            website: The allowed website on which a visitor asks, where it is known.
         """
-        if self.kind == "visitor":
-            return tenant.check_present
         checked = time.monotonic()
 
         def check() -> None:
             nonlocal checked
             tenant.check_present()
-            if time.monotonic() - checked < _CHECK_SECONDS:
+            if time.monotonic() - checked < CHECK_SECONDS:
                 return
             checked = time.monotonic()
-            is_there = (self.session and is_open(tenant, self.session.id)) or (
-                self.key and is_valid(tenant, self.key.id)
-            )
-            if not is_there:
-                raise SignInError("You were signed out.", hint="Sign in again.")
+            if self.session or self.key:
+                if not self._is_there(tenant):
+                    raise SignInError("You were signed out.", hint="Sign in again.")
+            elif not is_open_to_visitors(read_agent(tenant), website):
+                raise SignInError("The agent is not open to visitors any more.")
 
         return check
+
+    def _is_there(self, tenant: Tenant) -> bool:
+        if self.session:
+            return is_open(tenant, self.session.id)
+        return self.key is not None and is_valid(tenant, self.key.id)
+
+
+def is_open_to_visitors(agent: Agent, website: str = "") -> bool:
+    """Tell whether visitors may ask an agent: on its page or some website, or on this one where one is named."""
+    return website in agent.websites if website else agent.is_published or bool(agent.websites)
 
 
 def cookie_name(tenant_name: str) -> str:
@@ -207,10 +221,8 @@ def _admit(connection: Connection, policy: Policy) -> Principal:
     is_ours = sent_by_our_page(connection, principal)
     if principal.may(policy) and is_ours:
         return principal
-    if policy.admits_visitors:
-        agent = read_agent(tenant)
-        if (agent.is_published or agent.websites) and principal.kind != "key":
-            return Principal("visitor", address=principal.address)
+    if policy.admits_visitors and principal.kind != "key" and is_open_to_visitors(read_agent(tenant)):
+        return Principal("visitor", address=principal.address)
     if principal.kind == "visitor":
         raise SignInError("Please sign in.", hint="Programs send an API key: Authorization: Bearer ruma_…")
     if not is_ours:

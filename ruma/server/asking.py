@@ -73,7 +73,8 @@ def begin_answer(
             earlier=earlier,
             mode=mode,
         )
-    return Begun(begun, conversation, tenant, principal.watch(tenant))
+    website = asked.website if asked.website in agent.websites else ""
+    return Begun(begun, conversation, tenant, principal.watch(tenant, website=website))
 
 
 def open_conversation(

@@ -6,6 +6,7 @@ waits without a thread. So a reader who leaves frees the model, and readers who 
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from litestar import Request
 from litestar.concurrency import sync_to_thread
 from litestar.serialization import encode_json
 
+from ruma.server.access import CHECK_SECONDS
 from ruma.server.seats import TenantSeats
 
 BEAT_SECONDS = 15.0
@@ -51,7 +53,7 @@ async def in_one_thread(
     Args:
         items: What is iterated. Closed in every case; a generator that is at work, when it has its next item.
         seats: One is taken for each iteration.
-        check: Called before each item is given; what it raises ends the iteration.
+        check: Called before each item is given, and while none comes; what it raises ends the iteration.
     """
     queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
     stop = threading.Event()
@@ -59,7 +61,7 @@ async def in_one_thread(
     try:
         await seats.acquire()
         threading.Thread(target=pump, name="answer", daemon=True).start()
-        async for item in _read(queue):
+        async for item in _read(queue, check):
             yield item
     finally:
         stop.set()
@@ -126,12 +128,17 @@ def _close(items: Iterator[str]) -> None:
         close()
 
 
-async def _read(queue: asyncio.Queue[tuple[str, Any]]) -> AsyncGenerator[str, None]:
+async def _read(queue: asyncio.Queue[tuple[str, Any]], check: Callable[[], object]) -> AsyncGenerator[str, None]:
+    silent_since = time.monotonic()
     while True:
         try:
-            kind, value = await asyncio.wait_for(queue.get(), BEAT_SECONDS)
+            kind, value = await asyncio.wait_for(queue.get(), min(CHECK_SECONDS, BEAT_SECONDS))
         except TimeoutError:
+            await sync_to_thread(check)
+            if time.monotonic() - silent_since < BEAT_SECONDS:
+                continue
             kind, value = "item", ""
+        silent_since = time.monotonic()
         if kind == "error":
             raise value
         if kind == "end":

@@ -26,6 +26,7 @@ log = logging.getLogger("ruma.server")
 STATUS: dict[type[errors.RumaError], tuple[int, str]] = {
     errors.RumaError: (500, "failed"),
     errors.InputError: (400, "bad_request"),
+    errors.TooLargeError: (413, "too_large"),
     errors.NotFoundError: (404, "not_found"),
     errors.NotReadyError: (409, "not_ready"),
     errors.ConflictError: (409, "conflict"),

@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from typing import Any
 
@@ -17,8 +17,8 @@ from litestar.concurrency import sync_to_thread
 from litestar.exceptions import HTTPException, InternalServerException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from ruma.errors import InputError, TooManyError
-from ruma.server.access import Principal
+from ruma.errors import InputError, TooLargeError, TooManyError
+from ruma.server.access import CHECK_SECONDS, Principal
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.uploads import Receiving, Upload, begin_upload, receive_upload
 
@@ -91,7 +91,7 @@ async def receive_body(
     """Keep a body as an upload of that name, sealed as it comes in.
 
     Raises:
-        InputError: It is larger than allowed.
+        TooLargeError: It is larger than allowed.
         HTTPException: It stopped coming in, or broke off. Nothing of it is kept.
     """
     _check_announced(request, most_bytes)
@@ -111,7 +111,8 @@ async def receive_form(
     """Keep every file of a form (multipart/form-data) as an upload: all of them, or none.
 
     Raises:
-        InputError: There is no file, there are too many, or one is larger than allowed.
+        InputError: There is no file, or there are too many.
+        TooLargeError: One is larger than allowed.
         NotMultipartException: The body is no such form.
         HTTPException: It stopped coming in, or broke off.
     """
@@ -132,7 +133,8 @@ def keep_text(tenant: Tenant, principal: Principal, title: str, text: str, *, mo
     """Keep a text as an upload, to be read as a document of that title.
 
     Raises:
-        InputError: The title or the text is empty, or it is larger than allowed.
+        InputError: The title or the text is empty.
+        TooLargeError: It is larger than allowed.
     """
     if not title.strip():
         raise InputError("The text needs a title.")
@@ -207,7 +209,7 @@ def _parser(request: Request[Any, Any, Any]) -> PushMultipartParser:
 def _check_announced(request: Request[Any, Any, Any], most_bytes: int) -> None:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and len(announced) < 20 and int(announced) > most_bytes + _MOST_OVERHEAD:
-        raise InputError(
+        raise TooLargeError(
             f"The file has {math.ceil(int(announced) / 1_000_000):,} MB; {most_bytes // 1_000_000:,} MB is the most "
             "that is taken.",
             hint="Split it, or ask the operator to raise the setting max_file_mb.",
@@ -221,10 +223,7 @@ async def _blocks(request: Request[Any, Any, Any], tenant: Tenant, principal: Pr
     async with aclosing(request.stream()) as stream:
         while True:
             try:
-                async with asyncio.timeout(BLOCK_SECONDS):
-                    block = await anext(stream, None)
-            except TimeoutError as exc:
-                raise StoppedComingException("The body stopped coming in.") from exc
+                block = await _next_block(stream, check)
             except InternalServerException as exc:
                 raise BrokenOffException("The request broke off.") from exc
             if block is None:
@@ -236,3 +235,19 @@ async def _blocks(request: Request[Any, Any, Any], tenant: Tenant, principal: Pr
             await sync_to_thread(check)
             if block:
                 yield block
+
+
+async def _next_block(stream: AsyncGenerator[bytes, None], check: Callable[[], None]) -> bytes | None:
+    """Return the next part of a body, and None at its end; look meanwhile whether its sender may still send."""
+    coming = asyncio.ensure_future(anext(stream, None))
+    until = time.monotonic() + BLOCK_SECONDS
+    try:
+        while time.monotonic() < until:
+            await asyncio.wait({coming}, timeout=min(CHECK_SECONDS, BLOCK_SECONDS))
+            if coming.done():
+                return coming.result()
+            await sync_to_thread(check)
+        raise StoppedComingException("The body stopped coming in.")
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ruma.errors import ConflictError, InputError, NotFoundError
+from ruma.errors import ConflictError, NotFoundError, TooLargeError
 from ruma.tenant.audit import current_actor
 from ruma.tenant.clock import now
 from ruma.tenant.data_key import Key
@@ -81,14 +81,14 @@ class Receiving:
         """Seal the next bytes.
 
         Raises:
-            InputError: There are more than allowed. Nothing of it is kept.
+            TooLargeError: There are more than allowed. Nothing of it is kept.
             StoreError: The disk is full, or the tenant was removed meanwhile.
         """
         self.size_bytes += len(block)
         if self.size_bytes > self._most_bytes:
             self.abandon()
             most = self._most_bytes // 1_000_000
-            raise InputError(
+            raise TooLargeError(
                 f"{self._name} is larger than {most:,} MB, which is the most that is taken.",
                 hint="Split it, or ask the operator to raise the setting max_file_mb.",
             )
@@ -218,7 +218,7 @@ def receive_upload(
     """Keep an upload, sealed as *blocks* come in, to be read next. It is kept whole, or nothing of it.
 
     Raises:
-        InputError: It is larger than allowed.
+        TooLargeError: It is larger than allowed.
         NotFoundError: The tenant's directory is gone.
         StoreError: The disk is full, or the database cannot be used.
     """

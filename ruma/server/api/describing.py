@@ -86,6 +86,10 @@ _FAILURES = {
         "The role or the API key may not do this.",
         Problem("forbidden", "Your role may not do this.", "An owner can make you editor."),
     ),
+    413: (
+        "A file is larger than the operator's setting max_file_mb allows.",
+        Problem("too_large", "film.pdf is larger than 50 MB, which is the most that is taken.", "Split it."),
+    ),
     429: (
         "Too much was asked in too short a time; the header Retry-After says when again.",
         Problem("too_many", "That were many questions in a short time.", "Ask again in 4 seconds."),

@@ -38,7 +38,7 @@ def remove_one_source(tenant: NamedDependency[Tenant], source_id: Number) -> Non
     status_code=200,
     sync_to_thread=True,
     guards=[require_json],
-    responses=answers_with(UploadState, 400, 401, 403, 404),
+    responses=answers_with(UploadState, 400, 401, 403, 404, 413),
 )
 def add_text(
     data: JSONBody[NewText],
@@ -58,7 +58,7 @@ def add_text(
     repeats=False,
     status_code=200,
     request_max_body_size=None,
-    responses=answers_with(UploadState, 400, 401, 403, 404, 429),
+    responses=answers_with(UploadState, 400, 401, 403, 404, 413, 429),
 )
 async def add_file(
     request: Request[Any, Any, Any],
@@ -81,7 +81,7 @@ async def add_file(
     repeats=False,
     status_code=200,
     request_max_body_size=None,
-    responses=answers_with(UploadList, 400, 401, 403, 404, 429),
+    responses=answers_with(UploadList, 400, 401, 403, 404, 413, 429),
 )
 async def add_files(
     request: Request[Any, Any, Any],
