@@ -277,6 +277,20 @@ class Health:
     version: str
 
 
+@dataclass(frozen=True)
+class KeyPlace:
+    """Where the key of the tenant's data is kept."""
+
+    kept_in: str
+    """The kind of keyring, or of the secret that opens its sealed file."""
+
+    kept_since: str
+    made_at: str
+    """When the key was made: with the tenant, or by the last rotation."""
+
+    is_rotated: bool
+
+
 def seal_document(tenant: Tenant, document_id: int) -> str:
     """Return what makes the address of a document's page open that one document to a visitor who was shown it."""
     return tenant.page_key.derive(b"ruma cited", str(document_id).encode()).hex()[:32]

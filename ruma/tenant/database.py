@@ -92,7 +92,7 @@ def open_database(
 def copy_database(folder: Path, key: Key, name: str, new_key: Key, new_name: str) -> None:
     """Write a database's present state into a new file under another key, and prove that every page of it opens.
 
-    The caller holds the write lock: what were written meanwhile would be missing. No page is freed or moved, and the
+    The caller holds the write lock: what was written meanwhile would be missing. No page is freed or moved, and the
     file is durable when this returns, but its name is not.
 
     Raises:
@@ -103,10 +103,13 @@ def copy_database(folder: Path, key: Key, name: str, new_key: Key, new_name: str
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         old, new = _connect(folder / name, key), _connect(path, new_key)
         try:
+            for setting in ("journal_mode=off", "synchronous=off"):  # a file that is not whole is thrown away
+                pragma(new, setting)
             old.conn.backup(new.conn, pages=_PAGES_AT_ONCE)
         finally:
             new.close()
             old.close()
+        sync_file(path)
         new = _connect(path, new_key)  # so that what is checked was read back
         try:
             damaged = pragma(new, "cipher_integrity_check")

@@ -387,7 +387,7 @@ class Home:
                     if entry.exists() and not (entry.name.startswith(_BUILDING) and _is_held(entry)):
                         with suppress(KeyStoreError):  # no answer from its key source: others need not wait for it
                             self._delete_aside(entry)
-        changing = [entry for entry in entries if (entry / KEY_CHANGE).exists()]
+        changing = [entry for entry in entries if entry.name[0] != "." and any(entry.glob(f"{KEY_CHANGE}*"))]
         if changing:
             with suppress(BlockingIOError), self.locked(wait=False):  # whoever changes a key at this moment goes on
                 for entry in changing:

@@ -18,7 +18,7 @@ from ruma.tenant.clock import now
 from ruma.tenant.data_key import Key, KeyStore
 from ruma.tenant.database import drop_copy, translated
 from ruma.tenant.keys import key_store_of
-from ruma.tenant.manifest import Manifest, read_manifest, write_manifest
+from ruma.tenant.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from ruma.tenant.private_files import replace_file, sync_folder
 from ruma.tenant.tenant import KEY_CHANGE
 
@@ -67,11 +67,14 @@ def switch(folder: Path, manifest: Manifest, place: Place, key: Key) -> None:
 def finish_change(settings: Settings, folder: Path, *, must_destroy: bool = True) -> None:
     """Destroy every key and database file of a change that the manifest does not name, and verify that it is gone.
 
-    Nothing happens where no change was begun. Without *must_destroy*, a place that does not answer is given up.
+    The home must be locked. Without *must_destroy*, a place that does not answer is given up.
 
     Raises:
         KeyStoreError: A key could not be destroyed; the next command tries again.
     """
+    with translated(folder):
+        for name in (KEY_CHANGE, MANIFEST):
+            (folder / f"{name}.part").unlink(missing_ok=True)
     places = _read_places(folder)
     if not places:
         return

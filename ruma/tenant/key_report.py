@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ruma.config import Settings
 from ruma.errors import DamagedError, NotFoundError
+from ruma.tenant.database import FILE_NAME
 from ruma.tenant.home import Home
 from ruma.tenant.keyring_store import LABEL_START
 from ruma.tenant.manifest import Manifest
@@ -64,7 +65,7 @@ def describe_key(settings: Settings, folder: Path, manifest: Manifest) -> KeyInf
         sealed_by=master.hex(),
         kept_since=manifest.key_kept_at,
         made_at=manifest.key_made_at,
-        is_rotated=manifest.key_made_at != manifest.created_at,
+        is_rotated=manifest.database != FILE_NAME,
         warnings=tuple(_weaknesses(settings, folder, manifest, origin, master)),
     )
 

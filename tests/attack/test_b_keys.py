@@ -3,8 +3,11 @@
 import ast
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,13 +18,17 @@ from ruma.errors import DamagedError, KeyMissingError, KeyStoreError, RumaError,
 from ruma.tenant import keyring_store
 from ruma.tenant.documents import store_document
 from ruma.tenant.home import Home
+from ruma.tenant.keyring_store import SystemKeyring
 from ruma.tenant.keys import Key
-from ruma.tenant.sources import add_source
+from ruma.tenant.rotation import move_key, rotate_key
+from ruma.tenant.sealed_keys import SealedKeys
+from ruma.tenant.sources import add_source, list_sources
 from tests.harness.oracle import check_tenant
-from tests.harness.process import ROOT, STORE, environ_of, ruma
+from tests.harness.process import ROOT, RUMA, STORE, environ_of, ruma
 from tests.harness.residue import find_plaintext, make_canaries
 from tests.making import EMBEDDER, make_document
 
+CREATE = ["tenant", "create", "acme"]
 SOURCES = ("credential", "keyring", "command", "file", "passphrase")
 
 
@@ -214,7 +221,14 @@ SHADOW = "from sqlite3 import *\nfrom sqlite3 import dbapi2\nError = dbapi2.Erro
 
 
 @pytest.mark.parametrize(
-    "args", [["tenant", "create", "b2"], ["tenant", "show", "acme"], ["sources", "list", "-t", "acme"]]
+    "args",
+    [
+        ["tenant", "create", "b2"],
+        ["tenant", "show", "acme"],
+        ["sources", "list", "-t", "acme"],
+        ["keys", "rotate", "acme"],
+        ["keys", "reseal", "acme"],
+    ],
 )
 def test_b22_a_library_without_a_cipher(tmp_path: Path, args: list[str]) -> None:
     """Where another library stands in the cipher's place every command refuses, names it, and writes no plain byte."""
@@ -330,3 +344,197 @@ def test_b19_a_locked_keyring_stops_its_own_tenants_only(
     Home(settings)
     assert not [entry for entry in settings.tenants_folder.iterdir() if entry.name != "b2"]
     assert not any(json.loads((tmp_path / "keyring.json").read_text()).values())
+
+
+@pytest.mark.parametrize("name", ["Forgetful", "Truncating", "Newline", "Denying", "Locked"])
+def test_b17_moving_to_a_keyring_that_pretends(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A key that a keyring does not keep stays where it is, and the attempt leaves nothing behind."""
+    Home(settings).create("acme")
+    before = snapshot(settings.home)
+    use_keyring(name, tmp_path, monkeypatch)
+
+    with pytest.raises(KeyStoreError, match=f"doubles.{name}"):
+        move_key(Home(settings), "acme", SystemKeyring(f"tests.doubles.{name}"))
+
+    assert {file: data for file, data in snapshot(settings.home).items() if "tenant.db" not in file} == {
+        file: data for file, data in before.items() if "tenant.db" not in file
+    }
+    Home(settings).open("acme").close()
+
+
+def test_b17_a_keyring_that_stops_keeping_keys(
+    keyring: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation into a keyring that keeps nothing any more changes nothing: the old key is not touched."""
+    Home(settings).create("acme")
+    before = keyring.read_bytes()
+    # The same class to look at, since the manifest names it, that now cuts what it is given.
+    monkeypatch.setenv("RUMA_TEST_KEYRING_CUTS", "8")
+
+    with pytest.raises(KeyStoreError, match="did not keep the key"):
+        list(rotate_key(Home(settings), "acme"))
+
+    assert {item: kept for item, kept in json.loads(keyring.read_text()).items() if kept} == json.loads(before)
+    Home(settings).open("acme").close()
+
+
+@pytest.mark.parametrize("bus", ["no bus", "a bus without a keyring"])
+def test_b19_a_machine_without_a_desktop(tmp_path: Path, bus: str) -> None:
+    """Without D-Bus, and on a bus that has no keyring, the real backends end in time; the sources are listed."""
+    if bus != "no bus" and not shutil.which("dbus-run-session"):
+        pytest.skip("this machine has no dbus-run-session")
+    environ = environ_of(tmp_path / "home")
+    del environ["PYTHON_KEYRING_BACKEND"]
+    start = time.monotonic()
+
+    run = subprocess.run(
+        [*([] if bus == "no bus" else ["dbus-run-session", "--"]), *RUMA, *CREATE, "--key-source", "keyring"],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert run.returncode == 1, run.stdout
+    assert all(source in run.stderr for source in SOURCES)
+    assert time.monotonic() - start < 30  # of which the keyring may take 10
+    assert not [file for file in snapshot(tmp_path / "home") if not file.endswith("lock")]
+
+
+def test_b19_open_tenants_go_on_while_the_keyring_is_locked(
+    keyring: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has a tenant open reads and writes on; opening it anew says that the keyring is locked."""
+    Home(settings).create("acme")
+    with Home(settings).open("acme") as tenant:
+        monkeypatch.setattr(keyring_store, "ALLOWED", ["tests.doubles.Plain", "tests.doubles.Locked"])
+        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.doubles.Locked")
+
+        add_source(tenant, "folder", "/x")
+
+        assert [one.location for one in list_sources(tenant)] == ["/x"]
+        with pytest.raises(KeyStoreError):
+            Home(settings).open("acme")
+
+
+def test_b20_an_item_that_is_there_twice(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the keyring keeps an item twice, a rotation and a move leave none of the old ones."""
+    use_keyring("Duplicating", tmp_path, monkeypatch)
+    Home(settings).create("acme")
+
+    list(rotate_key(Home(settings), "acme"))
+
+    kept = {item: values for item, values in json.loads((tmp_path / "keyring.json").read_text()).items() if values}
+    assert len(kept) == 1
+    with Home(settings).open("acme") as tenant:
+        assert kept == {f"ruma/{tenant.manifest.key_item}": [tenant.key.raw.hex()] * 2}
+    move_key(Home(settings), "acme", SealedKeys(settings, "machine"))
+    assert not any(json.loads((tmp_path / "keyring.json").read_text()).values())
+
+
+def test_b20_a_home_on_another_machine(
+    keyring: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same kind of keyring and other items, the error says so, nothing is overwritten, and recovery helps."""
+    created = Home(settings).create("acme")
+    shutil.copytree(settings.home, tmp_path / "there")
+    keyring.write_text(json.dumps({"ruma/somebody": ["else"]}))
+    there = Settings(home=tmp_path / "there")
+    before = snapshot(there.home)
+
+    with pytest.raises(KeyMissingError, match=r"doubles\.Plain") as caught:
+        Home(there).open("acme")
+    assert "ruma tenant recover acme" in caught.value.hint
+    assert snapshot(there.home) == before
+
+    Home(there).recover("acme", created.recovery_key)
+    Home(there).open("acme").close()
+    assert json.loads(keyring.read_text())["ruma/somebody"] == ["else"]
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from ruma.config import load_settings
+from ruma.ingest.reading import Reader
+from ruma.tenant.home import Home
+from ruma.tenant.keys import harden_process
+
+harden_process()
+with Home(load_settings()).open("acme") as tenant, Reader() as reader:
+    tenant.page_key
+    reader.read(b"A text.", "a.txt")
+    print(reader._process.pid, flush=True)
+    sys.stdin.readline()
+    raise RuntimeError("the end")
+"""
+
+
+def test_b21_a_process_that_holds_a_key(tmp_path: Path) -> None:
+    """No key in the environment, the command line or the memory of the parser, none in a traceback, and no core."""
+    home = tmp_path / "home"
+    key = Key.from_recovery_text(Home(Settings(home=home, key_source="machine")).create("acme").recovery_key)
+    master = bytes.fromhex((home / "keys/machine.key").read_text())
+    process = subprocess.Popen(
+        ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", sys.executable, "-c", HOLDER],
+        env=environ_of(home),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    parser = int(process.stdout.readline())
+    spelled = [form for raw in (key.raw, master) for form in (raw, raw.hex().encode())]
+
+    for number in (process.pid, parser):
+        for name in ("environ", "cmdline"):
+            seen = Path(f"/proc/{number}/{name}").read_bytes()
+            assert not any(form in seen for form in spelled), f"{name} of {number}"
+        assert re.findall(r"Max core file size\s+(\S+)", Path(f"/proc/{number}/limits").read_text())[0] == "0"
+    if os.access(f"/proc/{process.pid}/mem", os.R_OK):
+        assert find_in_memory(process.pid, [key.raw])  # the control: a scan that finds nothing proves nothing
+        assert not find_in_memory(parser, spelled)
+    _, complaint = process.communicate(b"\n", timeout=20)
+    assert b"RuntimeError: the end" in complaint
+    assert not any(form in complaint for form in spelled)
+    assert not list(tmp_path.glob("core*"))
+
+
+def find_in_memory(number: int, needles: list[bytes]) -> list[str]:
+    """Return the parts of a process's memory in which one of the needles is."""
+    found = []
+    with open(f"/proc/{number}/mem", "rb", 0) as memory:
+        for line in Path(f"/proc/{number}/maps").read_text().splitlines():
+            first, last = (int(part, 16) for part in line.split()[0].split("-"))
+            if "r" not in line.split()[1] or line.endswith(("[vvar]", "[vsyscall]")):
+                continue
+            try:
+                memory.seek(first)
+                content = memory.read(last - first)
+            except (OSError, OverflowError, ValueError):
+                continue
+            if any(needle in content for needle in needles):
+                found.append(line)
+    return found
+
+
+def test_b21_a_core_is_not_written(tmp_path: Path) -> None:
+    """A process with a key that is aborted leaves no core file, though the shell allows them."""
+    home = tmp_path / "home"
+    Home(Settings(home=home, key_source="machine")).create("acme")
+    script = HOLDER.replace("sys.stdin.readline()", "os.abort()")
+
+    run = subprocess.run(
+        ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", sys.executable, "-c", script],
+        env=environ_of(home),
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+    )
+
+    assert run.returncode == -signal.SIGABRT
+    assert not list(tmp_path.glob("core*"))
