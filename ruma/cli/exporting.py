@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ruma.cli.options import HomeOption, JsonOption, TenantOption
+from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantOption
 from ruma.cli.output import ask_secret, note, plural, print_json, print_text, size
-from ruma.cli.parts import Parts
+from ruma.cli.parts import Parts, show_created
 from ruma.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -68,6 +68,56 @@ def export(
                 note(f"{one['name']} {one['problem']}.")
         if not password:
             note("Whoever has this file can read it. With --ask-password it opens with a password alone.")
+
+
+def import_(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export of a whole tenant.")],
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", "-t", metavar="NAME", help="What to call it here.", show_default="as it was called"),
+    ] = None,
+    password_file: PasswordFile = None,
+    ask_password: AskPassword = False,
+    as_json: JsonOption = False,
+    key_source: KeySourceOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Make a new tenant from an export: with its documents, agent, members and conversations.
+
+    It answers as the old one did. Members come disabled and without passwords, API keys not at all.
+    """
+    from ruma.ingest.texts import embed_again
+    from ruma.privacy.importing import import_export
+    from ruma.tenant.home import Created
+
+    password = _read_password(password_file, ask_password, is_new=False)
+    with Parts(ctx, home=home, key_source=key_source) as parts:
+        embedder = parts.embedder
+        imported = import_export(
+            parts.home,
+            file,
+            tenant,
+            embedder_id=embedder.id,
+            dimension=embedder.dimension,
+            rebuild=lambda row, kind: embed_again(row, kind, embedder),
+            password=password,
+        )
+        if as_json:
+            print_json(imported)
+            return
+        show_created(Created(imported.name, imported.id, imported.recovery_key, imported.key_store), parts.settings)
+        counts = imported.counts
+        amounts = [plural(counts.get(f"{noun}s", 0), noun) for noun in ("document", "conversation")]
+        print_text(f"Imported into {imported.name}: {', '.join(amounts)}.")
+        if imported.is_embedded_anew:
+            note("Another model had made the export's vectors; they were made anew.")
+        for name in imported.without_original:
+            note(f"The export lacks the original of {name}: its text stands for it.")
+        if imported.members:
+            note("Members came along, disabled and without passwords. For each that you know:")
+            for email in imported.members:
+                note(f"ruma members enable {email} && ruma members reset {email}", indent=2)
 
 
 def _scope(tenant: Tenant, visitor: str | None, member: str | None) -> Scope:

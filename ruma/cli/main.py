@@ -105,8 +105,8 @@ def ruma(
     ctx.meta[OFFLINE] = offline
 
 
-def _add(panel: str, command: Callable[..., None], example: str) -> None:
-    app.command(rich_help_panel=panel, short_help=_summary(command), epilog=f"Example: {example}")(command)
+def _add(panel: str, command: Callable[..., None], example: str, name: str | None = None) -> None:
+    app.command(name, rich_help_panel=panel, short_help=_summary(command), epilog=f"Example: {example}")(command)
 
 
 def _add_group(
@@ -137,10 +137,12 @@ _add(_USE, sources.ingest, "ruma ingest ./documents")
 _add_group(
     _USE,
     "sources",
-    "List, show and remove what a tenant learned from.",
+    "List, show, correct and remove what a tenant learned from.",
     {
         "list": (sources.list_sources, "ruma sources list"),
         "show": (sources.show_source, "ruma sources show 1"),
+        "text": (sources.show_text, "ruma sources text 4"),
+        "correct": (sources.correct, "ruma sources correct 4 corrected.txt"),
         "remove": (sources.remove_source, "ruma sources remove 1"),
     },
 )
@@ -254,6 +256,7 @@ _add_group(
 )
 _add(_PRIVACY, backups.restore, "ruma restore /mnt/backup --as acme-2")
 _add(_PRIVACY, exporting.export, "ruma export acme.zip")
+_add(_PRIVACY, exporting.import_, "ruma import acme.zip", "import")
 _add(_PRIVACY, ledger.ledger, "ruma ledger")
 _add_group(_PRIVACY, "erase", "Erase a document, conversation, visitor or member, and prove it.", erasing.COMMANDS)
 _add(_PRIVACY, erasing.verify_erasure, "ruma verify-erasure receipt.json")

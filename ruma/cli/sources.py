@@ -204,3 +204,51 @@ def remove_source(
         print_text(f"Removed {found.location}: {amount}.")
         if removal.is_pending:
             note("Another process is still reading the old state: the next command takes it out of the file.")
+
+
+DocumentArgument = Annotated[int, typer.Argument(metavar="DOCUMENT", help="A document's number.")]
+
+
+def show_text(
+    ctx: typer.Context, document: DocumentArgument, tenant: TenantOption = None, home: HomeOption = None
+) -> None:
+    """Print the text of a document as it was read."""
+    from ruma.tenant.documents import read_document
+
+    with Parts(ctx, home=home) as parts:
+        print_text(read_document(parts.tenant(tenant), document).text)
+
+
+def correct(
+    ctx: typer.Context,
+    document: DocumentArgument,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The whole new text, or - for standard input.")],
+    replace_original: Annotated[
+        bool, typer.Option("--replace-original", help="Store the text in the place of the original file, too.")
+    ] = False,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Replace the text of a document by a corrected one.
+
+    The agent answers from it at once. Begin with: ruma sources text DOCUMENT > corrected.txt
+    """
+    from ruma.ingest.correcting import correct_document
+
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"The text cannot be read from {file}: {exc}.", hint="It must be UTF-8.") from exc
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        made = correct_document(opened, document, text, parts.embedder, replace_original=replace_original)
+        if as_json:
+            print_json(made)
+            return
+        print_text(
+            f"Corrected. The document has the number {made.document_id} now, and {plural(made.chunks, 'chunk')}."
+        )
+        if not replace_original:
+            note("Its original file was kept as it was. With --replace-original the text takes its place.")

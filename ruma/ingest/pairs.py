@@ -42,8 +42,13 @@ def save_pair(question: str, answer: str, tenant: Tenant, embedder: Embedder, *,
                 f"The {name} has {len(text):,} characters; {most:,} are the most.",
                 hint="A long text is better added as a document.",
             )
-    document = _embed(question, _parse(question, answer), embedder)
+    document = prepare_pair(question, answer, embedder)
     return store_pair(tenant, document, embedder_id=embedder.id, replaced=replaced)
+
+
+def prepare_pair(question: str, answer: str, embedder: Embedder) -> NewDocument:
+    """Return a question with its answer as a document with this embedder's vectors."""
+    return _embed(question, _parse(question, answer), embedder)
 
 
 def restore_pairs(pairs: Sequence[Pair], tenant: Tenant, embedder: Embedder) -> None:

@@ -1,4 +1,4 @@
-"""What the API takes and gives about exports."""
+"""What the API takes and gives about exports and corrections."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,6 +51,26 @@ class ExportList:
     exports: list[ExportInfo]
 
 
+@dataclass(frozen=True)
+class CorrectedText:
+    """A document's new text."""
+
+    text: str
+    """The whole text. Lines that were headings stay such, and so does a line that begins with `# `."""
+    replace_original: bool = False
+    """Whether the text is stored in the place of the original file, too."""
+
+
+@dataclass(frozen=True)
+class DocumentCorrected:
+    """What a correction made."""
+
+    document_id: int
+    """The number that the document has from now on."""
+    chunks: int
+    replaced_original: bool
+
+
 def scope_of(tenant: Tenant, wanted: NewExport) -> Scope:
     """Return what is to be exported.
 
@@ -92,5 +112,12 @@ _EXPORT = ExportInfo(
     3, "tenant", None, [], "done", "", 5182034, False, "ruma-all-2026-03-02.zip", "Ada Miller",
     "2026-03-02T09:15:04Z", "2026-03-02T09:15:09Z", "2026-03-09",
 )  # fmt: skip
-EXAMPLES: dict[type, Any] = {ExportInfo: _EXPORT, ExportList: ExportList([_EXPORT])}
-SENT = {"/t/{name}/api/exports": {"kind": "visitor", "visitor": "jo@example.com"}}
+EXAMPLES: dict[type, Any] = {
+    ExportInfo: _EXPORT,
+    ExportList: ExportList([_EXPORT]),
+    DocumentCorrected: DocumentCorrected(9, 3, False),
+}
+SENT: dict[str, Any] = {
+    "/t/{name}/api/documents/{document_id}/text": {"text": "In August we open at nine."},
+    "/t/{name}/api/exports": {"kind": "visitor", "visitor": "jo@example.com"},
+}

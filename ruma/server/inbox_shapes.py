@@ -123,6 +123,8 @@ class ConversationChange:
 
     is_read: bool | None = None
     is_closed: bool | None = None
+    visitor_name: str | None = None
+    visitor_email: str | None = None
 
 
 @dataclass(frozen=True)

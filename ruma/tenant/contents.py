@@ -54,7 +54,7 @@ CONVERSATION = Table(
     "is_read is_closed questions declined helpful unhelpful is_kept is_counted",
     of_visitor=f"id in {_CONVERSATIONS}",
 )
-MESSAGE = Table("message", "id conversation_id role text mode is_declined author created_at")
+MESSAGE = Table("message", "id conversation_id role text mode is_declined author created_at author_id")
 CITATION = Table("citation", "message_id number document_id start end")
 FEEDBACK = Table("feedback", "message_id is_helpful comment given_at")
 DOCUMENT = Table("document", "id source_id name title media_type content_hash reader size_bytes added_at")
@@ -67,8 +67,8 @@ NESTED = (CONVERSATION, MESSAGE, CITATION, FEEDBACK, DOCUMENT, CHUNK, VECTOR, SE
 
 UPLOAD = Table(
     "upload",
-    "id kind name size_bytes state reason tries document_id added_by added_at ended_at",
-    of_member="added_by = :name",
+    "id kind name size_bytes state reason tries document_id added_by added_at ended_at added_by_id",
+    of_member="added_by_id = :id or (added_by_id = 0 and added_by = :name)",
 )
 FLAT = (
     Table("profile", "business_name website contact_email notify_email"),
@@ -80,7 +80,11 @@ FLAT = (
     Table("member", "id email name role is_disabled created_at last_seen_at", of_member="id = :id"),
     Table("session", "id member_id started_at seen_at browser address", of_member="member_id = :id"),
     Table("link", "purpose member_id email role started_at ends_at", of_member="member_id = :id or email = :email"),
-    Table("api_key", "id name beginning scopes created_by created_at last_used_at", of_member="created_by = :name"),
+    Table(
+        "api_key",
+        "id name beginning scopes created_by created_at last_used_at created_by_id",
+        of_member="created_by_id = :id or (created_by_id = 0 and created_by = :name)",
+    ),
     Table("source", "id kind location added_at"),
     UPLOAD,
     Table(
@@ -115,10 +119,19 @@ FLAT = (
         of_member="kind = 'member' and member_id = :id or asked_by = :name",
     ),
     Table("backup", "snapshot made_at is_whole"),
+    Table(
+        "connection",
+        "id at purpose host port actor_kind actor_id address outcome reason bytes_out bytes_in milliseconds",
+        of_member="actor_kind = 'member' and actor_id = :id",
+    ),
+    Table("policy_version", "id since text"),
+    Table("erasure", "id asked_at receipt"),
 )
 """Tables that an export writes as they are, one row a line."""
 
-REPLIES = Table("message", MESSAGE.columns, of_member="role = 'person' and author = :name")
+REPLIES = Table(
+    "message", MESSAGE.columns, of_member="author_id = :id or (role = 'person' and author_id = 0 and author = :name)"
+)
 """What a member wrote to visitors: in a member's own export, since the conversations are not."""
 
 LEFT_OUT: Mapping[str, str] = {
@@ -163,13 +176,18 @@ LEFT_OUT: Mapping[str, str] = {
     "export.envelope_key": "a secret that opens a file",
     "backup.target_id": "where on this machine the backup lies: the operator's",
     "backup.folder": "where on this machine the backup lies: the operator's",
+    "file_key": "secrets that open sealed files",
+    "page_key": "a secret that addresses are made from",
+    "policy_version.body_hash": "made from the text",
+    "policy_check": "what the last check of this machine found",
     "ruma_identity": "the number of this directory; an import has its own",
     "message_fts": "an index, made again from the messages",
     "chunk_fts": "an index, made again from the chunks",
-    "message.author_id": "which member it was; the name is there",
-    "upload.added_by_id": "which member it was; the name is there",
-    "api_key.created_by_id": "which member it was; the name is there",
-    "erasure": "receipts of what was erased here; each can be downloaded, signed",
+    "erasure.draft": "the beginning of the receipt",
+    "erasure.secret": "a secret with which it is looked whether what was erased is gone",
+    "erasure.pieces": "fingerprints of what was erased",
+    "erasure.terms": "fingerprints of what was erased",
+    "erasure.files": "the names of files that are to be removed",
     "receipt_signer": "the secret that signs this directory's receipts",
     "_sqlite_migrations": "which steps this version of Ruma has made",
 }

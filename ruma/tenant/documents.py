@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruma.errors import DamagedError, NotFoundError, NotReadyError
+from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.data_key import Key
 from ruma.tenant.database import translated
@@ -141,14 +142,43 @@ def start_reindex(tenant: Tenant, embedder_id: str) -> None:
         db.execute("update search_index set embedder_id = '', dimension = 0, revision = revision + 1")
 
 
-def store_document(tenant: Tenant, source_id: int, document: NewDocument, *, embedder_id: str) -> int:
+def read_stored(tenant: Tenant, document_id: int) -> StoredState:
+    """Return what decides whether a document must be read again.
+
+    Raises:
+        NotFoundError: The tenant has no such document.
+    """
+    with tenant.reading() as db:
+        row = db.execute("select id, content_hash, reader from document where id = ?", [document_id]).fetchone()
+    if row is None:
+        raise NotFoundError("This document is not there any more.")
+    return StoredState(*row)
+
+
+def store_document(
+    tenant: Tenant,
+    source_id: int,
+    document: NewDocument,
+    *,
+    embedder_id: str,
+    corrects: int | None = None,
+    changed: str = "",
+) -> int:
     """Store a document, in place of the one of the same name in its source, and return its id.
 
     One transaction: rows, full text, vectors and original are all there afterwards, or none is.
 
+    Args:
+        tenant: Whose document it is.
+        source_id: The number of its source.
+        document: What to store.
+        embedder_id: Which model made its vectors.
+        corrects: The number of the document that a person corrected, which must be there still.
+        changed: What the person changed, for the audit log.
+
     Raises:
         NotReadyError: Another model made the tenant's vectors.
-        NotFoundError: The tenant or the source was removed meanwhile.
+        NotFoundError: The tenant, the source, or the document that was corrected was removed meanwhile.
         StoreError: The disk is full, or the database cannot be used.
     """
     is_committing = False
@@ -167,10 +197,17 @@ def store_document(tenant: Tenant, source_id: int, document: NewDocument, *, emb
                 "select id, original_id from document where source_id = ? and name = ?",
                 [source_id, document.name],
             ).fetchall()
+            if corrects is not None and corrects not in [row[0] for row in old]:
+                raise NotFoundError(f"{document.name} was removed or read again while it was being corrected.")
+            uploads = db.execute("select id from upload where document_id = ?", [corrects]).fetchall()
             delete_rows(db, [row[0] for row in old])
             document_id = _insert(db, source_id, document, original_id)
             keep_file_key(db, original_id, file_key)
             _touch(db, embedder_id, document.chunks)
+            if corrects is not None:
+                for (upload_id,) in uploads:  # who handed it over is still true
+                    db.execute("update upload set document_id = ? where id = ?", [document_id, upload_id])
+                note(db, "document.corrected", f"document {document_id}", before=corrects, changed=changed)
             if old:
                 ask_erasure(db)
             part.rename(final)

@@ -8,7 +8,7 @@ from ruma.ingest.parsed import ParsedDocument, TextBuilder, clean
 WRAPPED = 50
 """A line at least this long, without an end of sentence, goes on in the next; shorter ones stand alone."""
 
-_ITEM = re.compile(r"\s*([-*+•·–]|\(?\d{1,3}[.)]|[a-z]\))\s+(?=\S)")
+ITEM = re.compile(r"\s*([-*+•·–]|\(?\d{1,3}[.)]|[a-z]\))\s+(?=\S)")
 _UNDERLINE = re.compile(r"\s*([=\-~*_#])\1{2,}\s*$")
 _LONGEST_HEADING = 80
 
@@ -48,7 +48,7 @@ def _join_lines(lines: list[str]) -> list[tuple[str, str]]:
     joined: list[tuple[str, list[str]]] = []
     is_open = False
     for line in lines:
-        item = _ITEM.match(line)
+        item = ITEM.match(line)
         if item:
             joined.append(("-" if not item[1].isalnum() and len(item[1]) == 1 else item[1], [line[item.end() :]]))
         elif joined and is_open:

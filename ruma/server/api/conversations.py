@@ -30,6 +30,7 @@ from ruma.server.inbox_shapes import (
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.conversations import Channel, delete_conversation
+from ruma.tenant.corrections import correct_visitor_details
 from ruma.tenant.inbox import (
     MOST_A_PAGE,
     PAGE,
@@ -94,7 +95,9 @@ def show_conversation(tenant: NamedDependency[Tenant], conversation_id: Number) 
 def change_conversation(
     tenant: NamedDependency[Tenant], conversation_id: Number, data: JSONBody[ConversationChange]
 ) -> ConversationSummary:
-    """Mark a conversation as read or unread, close it, or open it again."""
+    """Mark a conversation as read or unread, close it, open it again, or correct the visitor's name and address."""
+    if data.visitor_name is not None or data.visitor_email is not None:
+        correct_visitor_details(tenant, conversation_id, name=data.visitor_name, email=data.visitor_email)
     if data.is_closed is not None:
         (close_conversation if data.is_closed else reopen_conversation)(tenant, conversation_id)
     if data.is_read is not None:

@@ -160,7 +160,7 @@ def describe_api(routes: Sequence[ControllerRouterHandler], dependencies: Depend
     )
     schema = app.openapi_schema.to_schema()
     for path, example in _SENT.items():
-        operation = schema["paths"][path].get("post") or schema["paths"][path]["patch"]
+        operation = next(schema["paths"][path][way] for way in ("post", "patch", "put") if way in schema["paths"][path])
         body = operation["requestBody"]["content"]["application/json"]
         body["examples"] = {"question": {"value": example}}
     _describe_bytes(schema["paths"])

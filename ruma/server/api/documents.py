@@ -3,13 +3,17 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from litestar import delete, get
+from litestar import delete, get, put
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from litestar.response import Stream
 
+from ruma.ingest.correcting import correct_document
 from ruma.server.access import READ, WRITE
 from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.export_shapes import CorrectedText, DocumentCorrected
+from ruma.server.guarding import require_json
+from ruma.server.resources import Resources
 from ruma.server.shapes import DocumentId, DocumentList, DocumentSummary, DocumentText, Number, Section
 from ruma.tenant.documents import FoundDocument, find_documents, read_document, read_original_of
 from ruma.tenant.sources import remove_with_sources
@@ -17,6 +21,7 @@ from ruma.tenant.tenant import Tenant
 
 MOST_DOCUMENTS = 1000
 FARTHEST = 10_000_000
+MOST_TEXT = 4_000_000
 
 DOWNLOAD_HEADERS = {
     # What was handed over is given back as a file and never shown: it may hold scripts, whatever it is named.
@@ -71,6 +76,28 @@ def download_original(tenant: NamedDependency[Tenant], document_id: Number) -> S
     name = read_document(tenant, document_id).name
     headers = {**DOWNLOAD_HEADERS, "content-disposition": attachment(name)}
     return Stream(read_original_of(tenant, document_id), headers=headers, media_type="application/octet-stream")
+
+
+@put(
+    "/documents/{document_id:int}/text",
+    policy=WRITE,
+    status_code=200,
+    sync_to_thread=True,
+    guards=[require_json],
+    request_max_body_size=MOST_TEXT,
+    responses=answers_with(DocumentCorrected, 400, 401, 403, 404, 409),
+)
+def correct_text(
+    tenant: NamedDependency[Tenant],
+    resources: NamedDependency[Resources],
+    document_id: Number,
+    data: JSONBody[CorrectedText],
+) -> DocumentCorrected:
+    """Replace a document's text, from which the agent answers at once. The document gets a new number."""
+    made = correct_document(
+        tenant, document_id, data.text, resources.embedder(), replace_original=data.replace_original
+    )
+    return DocumentCorrected(made.document_id, made.chunks, made.replaced_original)
 
 
 @delete("/documents/{document_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404))

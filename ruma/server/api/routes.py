@@ -48,6 +48,7 @@ def tenant_api() -> Router:
             documents.show_document,
             documents.download_original,
             documents.remove_document,
+            documents.correct_text,
             *exports.EXPORTS,
             data_key.show_data_key,
             members.show_members,

@@ -7,13 +7,14 @@ from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
-from ruma.errors import InputError, RumaError, SignInError
+from ruma.errors import ConflictError, InputError, RumaError, SignInError
 from ruma.server.access import OWN, Principal
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.hashing import in_password_thread
 from ruma.server.pages.shell import first, lead_to, load_anew, read_form, show_member_page
 from ruma.server.pages.signing_in import let_in
 from ruma.server.shapes import Number
+from ruma.tenant.corrections import correct_email
 from ruma.tenant.entry import confirm_password
 from ruma.tenant.members import Member, change_member, change_password, find_member
 from ruma.tenant.second_factor import (
@@ -47,6 +48,26 @@ async def change_name(
     except InputError as exc:
         problems = {"name": str(exc)}
         return await sync_to_thread(_account_page, request, tenant, principal, problems=problems, status=400)
+    return lead_to(tenant, "account", done="saved")
+
+
+@post("/t/{name:str}/account/email", policy=OWN, status_code=200, include_in_schema=False)
+async def change_email(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]
+) -> Response[Any]:
+    """Change the address that the member signs in with, after the password was asked for."""
+    sent = await read_form(request)
+    problems: dict[str, str] = {}
+    status = 400
+    if found := await in_password_thread(_confirm, tenant, principal, sent):
+        status, problems = found[0], {"email_password": found[1].message}
+    else:
+        try:
+            await sync_to_thread(correct_email, tenant, _member(principal).id, first(sent, "email"))
+        except (InputError, ConflictError) as exc:
+            problems = {"email": f"{exc} {exc.hint}".strip()}
+    if problems:
+        return await sync_to_thread(_account_page, request, tenant, principal, problems=problems, status=status)
     return lead_to(tenant, "account", done="saved")
 
 
@@ -145,6 +166,7 @@ def end_every_session(
 ACCOUNT = (
     show_account,
     change_name,
+    change_email,
     set_password,
     show_second_factor,
     set_second_factor,

@@ -17,11 +17,12 @@ from ruma.errors import InputError
 from ruma.server.access import INBOX, INBOX_READ, WRITE, Principal, principal_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.chat import split_answer
-from ruma.server.pages.shell import lead_to, read_form, show_member_page
+from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number, Said, said_of
 from ruma.tenant.conversations import delete_conversation
+from ruma.tenant.corrections import correct_visitor_details
 from ruma.tenant.inbox import (
     PAGE,
     ConversationDetails,
@@ -207,6 +208,25 @@ async def reply(
     return lead_to(tenant, f"conversations/{conversation_id}", done="mailed" if sent else "sent")
 
 
+@post("/t/{name:str}/conversations/{conversation_id:int}/details", policy=INBOX, include_in_schema=False)
+async def correct_details(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    resources: NamedDependency[Resources],
+    conversation_id: Number,
+) -> Response[Any]:
+    """Correct the visitor's name and address."""
+    sent = await read_form(request)
+    name, email = first(sent, "visitor_name"), first(sent, "visitor_email")
+    try:
+        await sync_to_thread(correct_visitor_details, tenant, conversation_id, name=name, email=email)
+    except InputError as exc:
+        _, problem = describe_failure(exc)
+        details = await sync_to_thread(read_for_member, tenant, conversation_id)
+        return await sync_to_thread(_page, request, tenant, resources, details, problem)
+    return lead_to(tenant, f"conversations/{conversation_id}", done="saved")
+
+
 @post("/t/{name:str}/conversations/{conversation_id:int}/close", policy=INBOX, include_in_schema=False)
 async def close(tenant: NamedDependency[Tenant], conversation_id: Number) -> Redirect:
     """Mark a conversation as done."""
@@ -306,6 +326,7 @@ INBOX_PAGES = (
     show_conversation,
     show_newer,
     reply,
+    correct_details,
     close,
     reopen,
     leave_unread,
