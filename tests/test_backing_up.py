@@ -96,6 +96,22 @@ def test_every_table_is_backed_up_or_left_out_with_a_reason(tenant: Tenant) -> N
     assert (kinds["virtual"], kinds["view"]) == ({"chunk_fts", "message_fts"}, set())
 
 
+def test_every_file_of_a_tenant_is_backed_up_or_left_out_with_a_reason(backed_up: BackedUp) -> None:
+    """A new kind of file in a tenant's directory is noticed here, and so thought of."""
+    held = {"files", "uploads"}  # originals, and what waits to be read
+    made_again = {"tenant.toml", "tenant.db", "tenant.db-wal", "tenant.db-shm"}
+    left_out = {
+        "exports",  # copies, fetched within days
+        "before-upgrade.db",  # the database before an upgrade, for a week
+    }
+    with backed_up.home.open("acme") as tenant:
+        names = {entry.name for entry in tenant.folder.iterdir()}
+        folders = {value.name for name in dir(tenant) if isinstance(value := getattr(tenant, name), Path)}
+
+    assert {"files", "uploads", "tenant.db"} <= names <= held | made_again | left_out
+    assert folders - {"acme"} <= held | made_again | left_out
+
+
 def test_an_unchanged_tenant_writes_next_to_nothing(backed_up: BackedUp) -> None:
     """The second backup writes what says that it was made, and none of the rows and originals again."""
     before = set(backed_up.folder.rglob("objects/*/*"))

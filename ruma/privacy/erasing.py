@@ -22,7 +22,7 @@ from ruma.tenant.visitors import VisitorRef, find_visitor
 
 _COPIES = (
     NotCovered("copies", "Copies of the directory or of the home, file system snapshots included: they need the key."),
-    NotCovered("recovery-key", "The recovery key, if someone kept it: with it such a copy, or a backup, can be read."),
+    NotCovered("recovery-key", "The recovery key, if someone kept it: with it such a copy can be read."),
     NotCovered("blocks", "Freed disk blocks may hold encrypted bytes until they are used again."),
 )
 

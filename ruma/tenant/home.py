@@ -86,8 +86,8 @@ class DeletionReceipt:
 
 
 NOT_COVERED = (
-    "Copies of the directory or of the home, backups and file system snapshots included: without the key they cannot "
-    "be read.",
+    "Copies of the directory or of the home, file system snapshots included: without the key they cannot be read.",
+    "Backups made with `ruma backup`: their own secret opens them. `ruma backup remove` removes them.",
     "The recovery key, if someone kept it: with it such a copy can be read.",
     "Freed disk blocks, which may hold the encrypted bytes until they are used again.",
 )
