@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ from litestar.testing import TestClient
 
 from ruma.config import load_settings
 from ruma.ingest.pairs import save_pair
+from ruma.models.language_models import MODEL_FILE, Model, write_manifest
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent, read_agent
 from ruma.tenant.home import Home
@@ -81,6 +83,33 @@ def test_the_agent_is_set_on_its_page(client: Client, tenant: Tenant) -> None:
     assert "Saved." in page
     assert "https://shop.example\nhttps://www.shop.example" in page
     assert "&lt;script src=&#34;http://127.0.0.1:8420/t/acme/widget.js&#34; async&gt;" in page
+
+
+def test_the_language_model_is_chosen_on_the_page(client: Client, served: tuple[Home, Client], tenant: Tenant) -> None:
+    """The models that are there can be chosen; one that is gone stays named, and one that never was is refused."""
+    folder = served[0].settings.models_folder / "mistral-small"
+    folder.mkdir(parents=True)
+    (folder / MODEL_FILE).write_bytes(b"GGUF")
+    file = folder / MODEL_FILE
+    model = Model(name=folder.name, file=file, sha256="0" * 64, licence="Apache-2.0", size_bytes=4, origin="added")
+    write_manifest(model, folder)
+
+    page = client.get("/t/acme/agent").text
+    saved = client.post("/t/acme/agent", data={**AGENT, "model": "mistral-small"})
+    chosen = client.get("/t/acme/agent").text
+    shutil.rmtree(folder)
+    gone = client.get("/t/acme/agent").text
+    kept = client.post("/t/acme/agent", data={**AGENT, "model": "mistral-small"})
+    refused = client.post("/t/acme/agent", data={**AGENT, "model": "gpt-oss"})
+
+    assert '<option value="" selected>The operator’s</option>' in page
+    assert '<option value="mistral-small">mistral-small</option>' in page
+    assert (saved.status_code, kept.status_code) == (303, 303)
+    assert '<option value="mistral-small" selected>mistral-small</option>' in chosen
+    assert '<option value="mistral-small" selected>mistral-small (not there any more)</option>' in gone
+    assert refused.status_code == 404
+    assert "There is no language model named" in refused.text
+    assert read_agent(tenant).model == "mistral-small"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,39 @@ if TYPE_CHECKING:
     from ruma.tenant.agents import Agent
 
 
+Name = Annotated[str | None, typer.Option(metavar="TEXT", help="What visitors call it.")]
+Greeting = Annotated[str | None, typer.Option(metavar="TEXT", help="The first thing they read.")]
+Instructions = Annotated[str | None, typer.Option(metavar="TEXT", help="How it should speak, where a model writes.")]
+Decline = Annotated[str | None, typer.Option(metavar="TEXT", help="What it says when no document has the answer.")]
+Mode = Annotated[str | None, typer.Option(metavar="MODE", help="auto, quote or write.")]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Its language model; '' takes the operator's.")]
+Questions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="A question to begin with; give it several times for several."),
+]
+Tone = Annotated[str | None, typer.Option(metavar="TONE", help="friendly, formal or plain.")]
+Language = Annotated[
+    str | None, typer.Option(metavar="CODE", help="Such as en or de; '' takes the visitor's language.")
+]
+Strictness = Annotated[
+    str | None, typer.Option(metavar="NAME", help="How sure it must be to answer: lenient, balanced or strict.")
+]
+Accent = Annotated[str | None, typer.Option(metavar="COLOUR", help="Of its buttons, as #rrggbb.")]
+Theme = Annotated[str | None, typer.Option(metavar="NAME", help="auto, light or dark.")]
+Position = Annotated[
+    str | None, typer.Option(metavar="SIDE", help="Of the website on which its button stands: right or left.")
+]
+Websites = Annotated[
+    list[str] | None,
+    typer.Option(metavar="URL", help="A website that may show it; give it several times for several."),
+]
+Published = Annotated[
+    bool | None,
+    typer.Option("--published/--not-published", help="Open the chat page to everyone, or to members only."),
+]
+Person = Annotated[bool | None, typer.Option("--person/--no-person", help="Whether visitors may ask for a person.")]
+
+
 def show(ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None) -> None:
     """Show the agent's settings."""
     from ruma.tenant.agents import read_agent
@@ -24,45 +57,22 @@ def show(ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption =
 
 def change(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Option(metavar="TEXT", help="What visitors call it.")] = None,
-    greeting: Annotated[str | None, typer.Option(metavar="TEXT", help="The first thing they read.")] = None,
-    instructions: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="How it should speak, where a model writes.")
-    ] = None,
-    decline: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What it says when no document has the answer.")
-    ] = None,
-    mode: Annotated[str | None, typer.Option(metavar="MODE", help="auto, quote or write.")] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its language model; '' takes the operator's.")
-    ] = None,
-    question: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="A question to begin with; give it several times for several."),
-    ] = None,
-    tone: Annotated[str | None, typer.Option(metavar="TONE", help="friendly, formal or plain.")] = None,
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Such as en or de; '' takes the visitor's language.")
-    ] = None,
-    strictness: Annotated[
-        str | None, typer.Option(metavar="NAME", help="How sure it must be to answer: lenient, balanced or strict.")
-    ] = None,
-    accent: Annotated[str | None, typer.Option(metavar="COLOUR", help="Of its buttons, as #rrggbb.")] = None,
-    theme: Annotated[str | None, typer.Option(metavar="NAME", help="auto, light or dark.")] = None,
-    position: Annotated[
-        str | None, typer.Option(metavar="SIDE", help="Of the website on which its button stands: right or left.")
-    ] = None,
-    website: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="A website that may show it; give it several times for several."),
-    ] = None,
-    published: Annotated[
-        bool | None,
-        typer.Option("--published/--not-published", help="Open the chat page to everyone, or to members only."),
-    ] = None,
-    person: Annotated[
-        bool | None, typer.Option("--person/--no-person", help="Whether visitors may ask for a person.")
-    ] = None,
+    name: Name = None,
+    greeting: Greeting = None,
+    instructions: Instructions = None,
+    decline: Decline = None,
+    mode: Mode = None,
+    model: Model = None,
+    question: Questions = None,
+    tone: Tone = None,
+    language: Language = None,
+    strictness: Strictness = None,
+    accent: Accent = None,
+    theme: Theme = None,
+    position: Position = None,
+    website: Websites = None,
+    published: Published = None,
+    person: Person = None,
     as_json: JsonOption = False,
     tenant: TenantOption = None,
     home: HomeOption = None,
@@ -72,23 +82,13 @@ def change(
     from ruma.tenant.agents import change_agent
 
     given = {
-        "name": name,
-        "greeting": greeting,
-        "instructions": instructions,
-        "decline": decline,
-        "mode": mode,
-        "model": model,
-        "questions": tuple(question) if question is not None else None,
-        "tone": tone,
-        "language": language,
-        "strictness": strictness,
-        "accent": accent,
-        "theme": theme,
-        "position": position,
-        "websites": tuple(website) if website is not None else None,
-        "is_published": published,
-        "offers_person": person,
-    }
+        "name": name, "greeting": greeting, "instructions": instructions, "decline": decline,
+        "mode": mode, "model": model, "strictness": strictness, "tone": tone, "language": language,
+        "accent": accent, "theme": theme, "position": position,
+        "questions": None if question is None else tuple(question),
+        "websites": None if website is None else tuple(website),
+        "is_published": published, "offers_person": person,
+    }  # fmt: skip
     changes = {key: value for key, value in given.items() if value is not None}
     if not changes:
         raise InputError("There is nothing to change.", hint="`ruma agent set --help` lists the settings.")
