@@ -417,8 +417,11 @@ def _first_manifest(name: str, tenant_id: str, key: Key, key_store: str) -> Mani
 
 
 def _is_held(folder: Path) -> bool:
-    """Tell whether a process is filling the folder at this moment."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Tell whether a process is filling the folder at this moment, or has just taken it away."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

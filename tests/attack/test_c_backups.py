@@ -20,7 +20,7 @@ from ruma.tenant.uploads import receive_upload
 from tests.backing import BackedUp, make_backed_up, store_numbered
 from tests.harness.disk import on_small_disk
 from tests.harness.needs import needs
-from tests.harness.process import RUMA, environ_of, ruma
+from tests.harness.process import RUMA, STORE, environ_of, ruma
 from tests.harness.residue import find_plaintext, make_canaries, needles
 from tests.harness.strace import Run, every_point
 from tests.making import EMBEDDER, make_document
@@ -141,6 +141,28 @@ def test_a05_a_full_disk_under_the_backups(tmp_path: Path) -> None:
     secret = Key.from_recovery_text((tmp_path / "secret").read_text())
     folder = open_with_secret(tmp_path / "saved", secret)
     assert [try_restore(made.home, folder, one).documents for one in folder.snapshots()] == [3, 4]
+
+
+def test_a14_backups_of_a_tenant_that_others_write_to(tmp_path: Path) -> None:
+    """Each backup is one moment: what was stored before it began is in it, and nothing of it is there by halves."""
+    made = make_backed_up(tmp_path, documents=2, conversations=5)
+    acked, found = tmp_path / "acked", list[tuple[int, int, int]]()
+    steps = [f"w{number}" for number in range(60)] + ["-w3", "w5=2"] * 5
+    with (
+        open(acked, "wb") as output,
+        subprocess.Popen([*STORE, "acme", *steps], env=environ_of(made.settings.home), stdout=output) as process,
+    ):
+        while process.poll() is None and len(found) < 4:
+            before = len(acked.read_text().split())
+            snapshot = made.make().snapshot
+            after = len(acked.read_text().split())
+            found.append((before, try_restore(made.home, made.reading(), snapshot).documents - 2, after))
+        assert process.wait(timeout=60) == 0
+
+    assert len(found) > 1
+    assert found[-1][2] > found[0][0]
+    for before, documents, after in found:
+        assert min(before, 59) <= documents <= after + 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
