@@ -92,6 +92,11 @@ class Settings:
 
     operator_contact: str = ""
     """How people reach whoever runs the server: an address of mail or of a web page."""
+    terms: str = ""
+    """The terms of use that members accept: a file with their text, or the address of a page; empty asks for none."""
+
+    terms_version: str = ""
+    """Which version of the terms this is; empty tells versions by what `terms` holds."""
 
     threads: int = 0
     """Processor threads for the models; 0 takes one for each core."""

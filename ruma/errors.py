@@ -8,6 +8,7 @@ RumaError
 ├── ConflictError          it was done already, or changed meanwhile
 ├── SignInError            who asks is not known: no session, no key, a wrong password
 ├── ForbiddenError         who asks is known, and may not
+│   └── TermsError         the member has not accepted the terms in force yet
 ├── TooManyError           too much in too short a time; `retry_seconds` says when again
 ├── ModelError             a model failed to load or to run
 ├── MailError              a mail could not be sent
@@ -60,6 +61,10 @@ class SignInError(RumaError):
 
 class ForbiddenError(RumaError):
     """Who asks is known, and may not do this."""
+
+
+class TermsError(ForbiddenError):
+    """The member has not accepted the terms of use that are in force."""
 
 
 class TooManyError(RumaError):

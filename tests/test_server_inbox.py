@@ -94,7 +94,8 @@ def listed(client: Client, headers: Headers, query: str = "") -> list[int]:
 def test_a_visitors_question_is_in_the_inbox(client: Client, tenant: Tenant, helper: Headers) -> None:
     """What a visitor asked is listed, read with its citations and its feedback, and counted."""
     change_agent(tenant, websites=("https://shop.example",))
-    done = ask(client, channel="widget", website="https://shop.example", language="de")
+    chosen = {"keep": True, "analytics": True}
+    done = ask(client, channel="widget", website="https://shop.example", language="de", **chosen)
     given = {"message_id": done["message_id"], "is_helpful": False, "comment": "Too short"}
     assert client.post(f"{API}/conversation/feedback", json=given, headers=own(done["conversation"])).status_code == 204
     ask(client, ELSEWHERE)

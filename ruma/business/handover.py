@@ -1,11 +1,13 @@
 """Between a visitor and a person of the business: asking for one, and being answered by one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ruma.business.mail import Outbox
 from ruma.business.notices import handover_notices, reply_notice
 from ruma.errors import ForbiddenError
 from ruma.tenant.agents import read_agent
+from ruma.tenant.consents import Choice
 from ruma.tenant.conversations import OpenConversation
 from ruma.tenant.inbox import ask_for_person, count_waiting, read_for_member, reply
 from ruma.tenant.members import list_members
@@ -34,6 +36,7 @@ def hand_over(
     name: str,
     email: str,
     message: str,
+    choices: Sequence[Choice] = (),
 ) -> int:
     """Ask for a person and tell the team by mail; return the number of the visitor's message.
 
@@ -44,7 +47,7 @@ def hand_over(
     """
     if not read_agent(tenant).offers_person:
         raise ForbiddenError("This agent has no person to ask for.")
-    number = ask_for_person(tenant, conversation, name=name, email=email, message=message)
+    number = ask_for_person(tenant, conversation, name=name, email=email, message=message, choices=choices)
     if outbox.is_set_up and count_waiting(tenant) <= MOST_WAITING:
         owners = [member.email for member in list_members(tenant) if member.role == "owner" and not member.is_disabled]
         asked = read_for_member(tenant, conversation.id or 0)

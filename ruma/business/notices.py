@@ -1,10 +1,11 @@
 """What mails say. Every link begins with the server's own public address, whatever a request said of its host."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from ruma.business.mail import Mail
 from ruma.tenant.profile import Profile
+from ruma.tenant.requests import RightsRequest
 
 _VISITOR_WORDS = {
     "en": ("Your answer from {business}", "{author} wrote to you:"),
@@ -58,6 +59,32 @@ def reply_notice(profile: Profile, *, tenant: str, to: str, author: str, text: s
         from_name=business,
         occasion="a reply to a visitor",
     )
+
+
+def request_notices(
+    profile: Profile, owners: Iterable[str], *, origin: str, tenant: str, requests: Sequence[RightsRequest]
+) -> list[Mail]:
+    """Return what tells the owners that requests about data came: when they are due, nothing of what they say."""
+    lines = [f"Somebody asks about their data ({one.kind}). It is due on {one.due_on}." for one in requests]
+    return _about_requests(profile, owners, "a request about data", lines, origin=origin, tenant=tenant)
+
+
+def due_notices(
+    profile: Profile, owners: Iterable[str], *, origin: str, tenant: str, requests: Sequence[RightsRequest]
+) -> list[Mail]:
+    """Return what reminds the owners of requests that are due within days, or overdue."""
+    lines = [f"The request {one.id} about data ({one.kind}) is due on {one.due_on}." for one in requests]
+    subject = "a request about data is due soon" if len(lines) == 1 else "requests about data are due soon"
+    return _about_requests(profile, owners, subject, lines, origin=origin, tenant=tenant)
+
+
+def _about_requests(
+    profile: Profile, owners: Iterable[str], subject: str, lines: list[str], *, origin: str, tenant: str
+) -> list[Mail]:
+    business = profile.business_name or tenant
+    lines = [*lines, "", "Read what is asked, and write down what was done:", _address(origin, tenant, "data/requests")]
+    to = [profile.notify_email] if profile.notify_email else list(owners)
+    return [Mail(one, f"{business}: {subject}", "\n".join(lines) + "\n", from_name=business) for one in to]
 
 
 def invitation_notice(profile: Profile, *, origin: str, tenant: str, to: str, inviter: str, secret: str) -> Mail:

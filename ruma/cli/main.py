@@ -28,6 +28,7 @@ from ruma.cli import (
     model_files,
     pairs,
     questions,
+    requests,
     serving,
     sources,
     tenants,
@@ -212,6 +213,18 @@ _add_group(
     {
         "line": (widget.line, "ruma widget line --address https://agent.example.com"),
         "check": (widget.check, "ruma widget check https://www.example.com"),
+    },
+)
+_add_group(
+    _PRIVACY,
+    "requests",
+    "The register of requests about data: list, add and close them.",
+    {
+        "list": (requests.list_requests, "ruma requests list"),
+        "show": (requests.show, "ruma requests show 4"),
+        "add": (requests.add, "ruma requests add deletion ana@example.com"),
+        "extend": (requests.extend, 'ruma requests extend 4 "It is about six years of letters."'),
+        "close": (requests.close, 'ruma requests close 4 "Deleted conversation 17."'),
     },
 )
 _add_group(

@@ -13,7 +13,8 @@ from litestar.concurrency import sync_to_thread
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
-from ruma.errors import ForbiddenError, SignInError
+from ruma.errors import ForbiddenError, SignInError, TermsError
+from ruma.privacy.terms import read_terms
 from ruma.server.addresses import PublicAddress
 from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.api_keys import ApiKey, find_api_key, is_valid
@@ -22,6 +23,7 @@ from ruma.tenant.audit import act_as
 from ruma.tenant.members import Member
 from ruma.tenant.sessions import Session, find_session, is_open
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.terms import has_accepted
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 Role = Literal["viewer", "editor", "owner"]
@@ -151,6 +153,7 @@ async def check_access(connection: Connection, handler: BaseRouteHandler) -> Non
         NotFoundError: There is no such tenant.
         SignInError: Nobody who may is known from the request.
         ForbiddenError: It is known who asks, and they may not; or the change did not come from our own page.
+        TermsError: The member must accept the terms first.
         TooManyError: Keys were tried too often from this address.
     """
     if connection.scope.get("method") == "OPTIONS":
@@ -158,6 +161,8 @@ async def check_access(connection: Connection, handler: BaseRouteHandler) -> Non
     policy: Policy = handler.opt["policy"]
     if policy != PUBLIC:
         principal = await sync_to_thread(_admit, connection, policy)
+        if principal.member and not policy.admits_visitors and not handler.opt.get("without_terms"):
+            await sync_to_thread(_check_terms, connection, principal.member)
         connection.scope["ruma_principal"] = principal  # type: ignore[typeddict-unknown-key]
         act_as(principal.kind, principal.number, address=principal.address)
     else:
@@ -233,6 +238,13 @@ def _admit(connection: Connection, policy: Policy) -> Principal:
             hint=f"It needs the scope {policy.scope}." if policy.scope else "Only a member who is signed in may.",
         )
     raise ForbiddenError("Your role may not do this.", hint=f"An owner can make you {policy.role}.")
+
+
+def _check_terms(connection: Connection, member: Member) -> None:
+    terms = read_terms(connection.app.state.resources.home.settings)
+    tenant: Tenant = connection.scope["ruma_tenant"]  # type: ignore[typeddict-item]
+    if terms is not None and not has_accepted(tenant, member.id, terms.version):
+        raise TermsError("The terms of use must be accepted first.", hint=f"Open /t/{tenant.name}/terms in a browser.")
 
 
 def _address(connection: Connection) -> str:

@@ -1,5 +1,6 @@
 """The whole server as one ASGI application. The only place where its parts are put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import describe_api
 from ruma.server.api.health import show_health
 from ruma.server.api.routes import openai_api, tenant_api
+from ruma.server.chores import do_chores
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
 from ruma.server.limits import Limits
@@ -32,6 +34,7 @@ from ruma.server.pages import (
     overview,
     pairs,
     people,
+    rights,
     settings,
     signing_in,
     sources,
@@ -81,6 +84,7 @@ _PAGES = (
     *conversations.INBOX_PAGES,
     *settings.SETTINGS,
     *exports.EXPORT_PAGES,
+    *rights.RIGHTS,
     *data.DATA,
 )
 
@@ -149,9 +153,12 @@ def create_app(
         await sync_to_thread(resources.warm)
         await sync_to_thread(resources.uploads.start, home.names())
         await sync_to_thread(resources.exports.start, home.names())
+        chores = asyncio.create_task(do_chores(resources, (public or PublicAddress()).origin))
         try:
             yield
         finally:
+            chores.cancel()
+            await asyncio.gather(chores, return_exceptions=True)
             await sync_to_thread(resources.close)
 
     failures: dict[int | type[Exception], Any] = {

@@ -8,14 +8,17 @@ from litestar.concurrency import sync_to_thread
 
 from ruma.chat.answering import Answer, answer
 from ruma.errors import NotFoundError, TooManyError
+from ruma.privacy.consent import choose
 from ruma.server.access import Principal
 from ruma.server.events import BEAT, Event, all_at_once, in_one_thread
 from ruma.server.failures import Failure, describe_failure
+from ruma.server.languages import choose_language
 from ruma.server.resources import Resources
 from ruma.server.seats import Turns
 from ruma.server.shapes import Done, Evidence, Mode, Question, Token, Waiting, place_of
 from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.attempts import note_wrong_secret
+from ruma.tenant.consents import read_keeping
 from ruma.tenant.conversations import Channel, OpenConversation, begin_conversation, resume_conversation
 from ruma.tenant.tenant import Tenant
 
@@ -62,7 +65,9 @@ def begin_answer(
     if asked.conversation:
         conversation = resume_own(tenant, principal, asked.conversation)
     else:
-        conversation = open_conversation(agent, principal, asked.channel, asked.website, asked.language)
+        conversation = open_conversation(
+            tenant, agent, principal, asked.channel, asked.website, asked.language, asked.keep, asked.analytics
+        )
     with resources.answering():
         begun = answer(
             asked.question,
@@ -78,13 +83,36 @@ def begin_answer(
 
 
 def open_conversation(
-    agent: Agent, principal: Principal, channel: Channel, website: str, language: str
+    tenant: Tenant,
+    agent: Agent,
+    principal: Principal,
+    channel: Channel,
+    website: str,
+    language: str,
+    keep: bool | None = None,
+    analytics: bool | None = None,
 ) -> OpenConversation:
-    """Return a new conversation. What a visitor's browser says of itself is noted only where it can be true."""
+    """Return a new conversation. What a visitor's browser says of itself is noted only where it can be true.
+
+    On the chat page and in the widget it is kept and counted as its visitor chose; what was not chosen is off, unless
+    the business keeps what nobody refuses. A program has its own way to ask, and says what it was told.
+    """
+    if channel == "trial" and principal.kind != "member":
+        channel = "api"
+    is_asked = channel in ("page", "widget")
+    is_kept_unasked = not is_asked or read_keeping(tenant) == "unless_refused"
+    is_kept = is_kept_unasked if keep is None else keep
+    is_counted = is_kept and (not is_asked if analytics is None else analytics)
+    shown = choose_language(language)
+    choices = [choose("keep", is_kept, shown)] if is_kept != is_kept_unasked else []
+    choices += [choose("analytics", True, shown)] if is_counted and analytics else []
     return begin_conversation(
-        "api" if channel == "trial" and principal.kind != "member" else channel,
+        channel,
         website=website if website in agent.websites else "",
         language=language[:20],
+        is_kept=is_kept,
+        is_counted=is_counted,
+        choices=tuple(choices),
     )
 
 
@@ -169,6 +197,7 @@ async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, Non
             seconds=dict(reply.seconds),
             conversation=begun.conversation.secret,
             message_id=reply.message_id or 0,
+            is_kept=begun.conversation.is_kept,
         ),
     )
 

@@ -32,6 +32,7 @@ STATUS: dict[type[errors.RumaError], tuple[int, str]] = {
     errors.ConflictError: (409, "conflict"),
     errors.SignInError: (401, "sign_in_needed"),
     errors.ForbiddenError: (403, "forbidden"),
+    errors.TermsError: (403, "terms_needed"),
     errors.TooManyError: (429, "too_many"),
     errors.ModelError: (503, "model_failed"),
     errors.MailError: (503, "mail_failed"),
@@ -99,7 +100,8 @@ def respond_to_failure(request: Request[Any, Any, Any], exc: Exception) -> Respo
     headers = dict(exc.headers or {}) if isinstance(exc, HTTPException) else {}
     if isinstance(exc, errors.TooManyError):
         headers["retry-after"] = str(max(1, math.ceil(exc.retry_seconds)))
-    if isinstance(exc, errors.SignInError) and (page := sign_in_page(request)):
+    page = page_to_go_to(request, exc)
+    if page:
         if "hx-request" in request.headers:
             # Followed by the script of the open page, a redirect would put the one page inside the other.
             return Response(b"", status_code=200, headers={"hx-redirect": page})
@@ -108,6 +110,13 @@ def respond_to_failure(request: Request[Any, Any, Any], exc: Exception) -> Respo
         page = render("error.html", status=status, message=problem.message, hint=problem.hint)
         return Response(page, status_code=status, media_type=MediaType.HTML, headers=headers)
     return Response(Failure(problem), status_code=status, media_type=MediaType.JSON, headers=headers)
+
+
+def page_to_go_to(request: Request[Any, Any, Any], exc: Exception) -> str:
+    """Return the page on which a person does what is missing: signs in, or accepts the terms; empty for all else."""
+    if isinstance(exc, errors.TermsError) and wants_page(request):
+        return f"/t/{request.url.path.split('/')[2]}/terms"
+    return sign_in_page(request) if isinstance(exc, errors.SignInError) else ""
 
 
 def sign_in_page(request: Request[Any, Any, Any]) -> str:

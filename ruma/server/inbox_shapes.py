@@ -35,6 +35,10 @@ class PersonWanted:
     """The origin of the page that holds the widget."""
     language: str = ""
     """The language of that page."""
+    keep: bool | None = None
+    """As in a question, for a new conversation; but it is kept in any case: who answers must find it."""
+    analytics: bool | None = None
+    """As in a question, for a new conversation."""
 
 
 @dataclass(frozen=True)

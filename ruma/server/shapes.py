@@ -37,6 +37,12 @@ class Question:
     """The origin of the page that holds the widget."""
     language: str = ""
     """The language of that page."""
+    keep: bool | None = None
+    """Whether a new conversation stays when the chat is over. Null: on the chat page and in the widget as the business
+    has set it, else yes."""
+    analytics: bool | None = None
+    """Whether a new conversation that is kept is in the statistics. Null: not on the chat page and in the widget, else
+    yes."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class Done:
     """The conversation's secret: to ask on in it, to read it and to delete it. It is stored nowhere but here."""
     message_id: int
     """The answer's number in the conversation, for feedback."""
+    is_kept: bool = True
+    """Whether the conversation stays when the chat is over."""
 
 
 @dataclass(frozen=True)

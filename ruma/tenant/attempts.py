@@ -18,7 +18,7 @@ from ruma.tenant.clock import now
 from ruma.tenant.networks import network_of
 from ruma.tenant.tenant import Tenant
 
-What = Literal["sign-in", "second-step", "reset", "link", "api-key", "conversation"]
+What = Literal["sign-in", "second-step", "reset", "link", "api-key", "conversation", "request"]
 FREE_ACCOUNT, FREE_NETWORK = 5, 20
 """Failures after which waiting begins: people mistype, and an office shares one network."""
 

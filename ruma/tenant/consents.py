@@ -156,6 +156,12 @@ def read_keeping(tenant: Tenant) -> Keeping:
     return keeping
 
 
+def is_widget_used(tenant: Tenant) -> bool:
+    """Tell whether anybody ever asked through the widget, whether or not that conversation was kept."""
+    with tenant.reading() as db:
+        return bool(db.execute("select is_widget_used from consent_setting").fetchone()[0])
+
+
 def change_keeping(tenant: Tenant, keeping: str) -> Keeping:
     """Set whether visitors' conversations are kept where they agree, or unless they refuse; for those to come.
 

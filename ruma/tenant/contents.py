@@ -92,7 +92,7 @@ FLAT = (
         "id conversation_id purpose is_given text_version language at",
         of_visitor=f"conversation_id in {_CONVERSATIONS}",
     ),
-    Table("consent_setting", "keeping"),
+    Table("consent_setting", "keeping is_widget_used"),
     Table("terms", "version text url first_at"),
     Table("terms_acceptance", "member_id version accepted_at", of_member="member_id = :id"),
     Table(

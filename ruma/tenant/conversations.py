@@ -232,6 +232,8 @@ def store_conversation(db: "Database", conversation: OpenConversation, time: str
     )
     number = stored.lastrowid or 0
     note_choices(db, number, conversation.choices, time)
+    if conversation.channel == "widget":
+        db.execute("update consent_setting set is_widget_used = 1 where not is_widget_used")
     return number
 
 

@@ -133,6 +133,9 @@ class Tenant:
             StoreError: The database cannot be used.
         """
         thread = threading.get_ident()
+        if thread in self._held:
+            yield  # it is part of a larger one
+            return
         with self.reading() as db:
             self._held[thread] = db
             try:

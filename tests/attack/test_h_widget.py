@@ -55,7 +55,7 @@ def client(home: Home) -> Iterator[Client]:
 
 def ask(client: Client, tenant: str = "acme", **sent: Any) -> Any:
     """Ask a question as the frame does, and return the answer."""
-    body = {"question": QUESTION, "channel": "widget", "website": GOOD, **sent}
+    body = {"question": QUESTION, "channel": "widget", "website": GOOD, "keep": True, **sent}
     return client.post(f"/t/{tenant}/api/chat", json=body).json()
 
 

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from ruma.config import load_settings
 from ruma.tenant.agents import change_agent
+from ruma.tenant.consents import change_keeping
 from ruma.tenant.home import Home
 from tests.browsing import needs_chromium
 from tests.payloads import MARKUP
@@ -49,6 +50,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             mode="quote",
             is_published=True,
         )
+    for name in home.names():
+        with home.open(name) as tenant:
+            change_keeping(tenant, "unless_refused")
     with Running(folder, WRITTEN, "0.02") as running:
         yield running
 

@@ -84,6 +84,7 @@ def test_from_documents_to_an_answering_website(
         visitor.goto(origin)
         visitor.get_by_role("button").click()
         frame = visitor.frame_locator("iframe")
+        frame.get_by_role("checkbox").first.check()  # the visitor lets it be kept: else it is in no inbox
         frame.get_by_role("textbox").first.fill(QUESTION)
         frame.get_by_role("textbox").first.press("Enter")
         expect(frame.get_by_text(ANSWER).first).to_be_visible()

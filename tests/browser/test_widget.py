@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 from ruma.config import load_settings
 from ruma.server.languages import read_words
 from ruma.tenant.agents import change_agent
+from ruma.tenant.consents import change_keeping
 from ruma.tenant.home import Home
 from ruma.tenant.inbox import list_conversations, read_feedback, reply
 from tests.browser.test_chat_page import ELSEWHERE, PRICE, WRITTEN
@@ -109,6 +110,7 @@ def website(home: Home) -> Iterator[Website]:
         website.ruma = f"http://127.0.0.1:{server.port}"
         for name in ("acme", "writing", "hostile"):
             with home.open(name) as tenant:
+                change_keeping(tenant, "unless_refused")
                 change_agent(tenant, websites=(website.host(), website.host("127.0.0.1")), is_published=False)
         threading.Thread(target=website.serve_forever, daemon=True).start()
         yield website
@@ -368,7 +370,14 @@ def test_h61_the_website_cannot_look_into_the_chat(visit: Visit) -> None:
     attributes = page.locator("ruma-widget iframe").evaluate("(frame) => [frame.allow, [...frame.sandbox].sort()]")
     assert attributes == [
         "",
-        ["allow-forms", "allow-popups", "allow-popups-to-escape-sandbox", "allow-same-origin", "allow-scripts"],
+        [
+            "allow-downloads",
+            "allow-forms",
+            "allow-popups",
+            "allow-popups-to-escape-sandbox",
+            "allow-same-origin",
+            "allow-scripts",
+        ],
     ]
 
 

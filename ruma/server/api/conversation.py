@@ -10,16 +10,19 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 
 from ruma.business.handover import hand_over
+from ruma.privacy.consent import choose
 from ruma.server.access import VISITOR, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.asking import open_conversation, resume_own
 from ruma.server.guarding import require_json
 from ruma.server.inbox_shapes import FeedbackGiven, PersonAsked, PersonWanted
+from ruma.server.languages import choose_language
 from ruma.server.limits import Limits
 from ruma.server.resources import Resources
 from ruma.server.shapes import ConversationText, conversation_of
 from ruma.tenant.agents import read_agent
+from ruma.tenant.consents import end_passing
 from ruma.tenant.conversations import (
     delete_conversation,
     read_conversation,
@@ -45,8 +48,13 @@ def show_own_conversation(
 def delete_own_conversation(
     tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
 ) -> None:
-    """Delete the conversation that the secret opens, with everything that was said in it."""
-    delete_conversation(tenant, resume_own(tenant, principal, secret).id or 0)
+    """Delete the conversation that the secret opens, with everything that was said in it.
+
+    One that is not kept leaves no entry in the audit log, either.
+    """
+    conversation = resume_own(tenant, principal, secret)
+    if conversation.is_kept or not end_passing(tenant, conversation.id):
+        delete_conversation(tenant, conversation.id or 0)
 
 
 @post(
@@ -93,8 +101,11 @@ def ask_person(
     conversation = (
         resume_own(tenant, principal, secret)
         if secret
-        else open_conversation(read_agent(tenant), principal, data.channel, data.website, data.language)
+        else open_conversation(
+            tenant, read_agent(tenant), principal, data.channel, data.website, data.language, data.keep, data.analytics
+        )
     )
+    is_told = data.channel in ("page", "widget") and not conversation.is_kept
     public: PublicAddress = request.app.state.public
     number = hand_over(
         tenant,
@@ -104,5 +115,6 @@ def ask_person(
         name=data.name,
         email=data.email,
         message=data.message,
+        choices=[choose("keep", True, choose_language(data.language), text="person")] if is_told else (),
     )
     return PersonAsked(conversation.secret, number)

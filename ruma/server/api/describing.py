@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
-from ruma.server import agent_shapes, export_shapes
+from ruma.server import agent_shapes, export_shapes, rights_shapes
 from ruma.server.api import inbox_examples, member_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
@@ -73,6 +73,7 @@ _EXAMPLES: dict[type, Any] = {
     **agent_shapes.EXAMPLES,
     **member_examples.EXAMPLES,
     **export_shapes.EXAMPLES,
+    **rights_shapes.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
@@ -82,6 +83,7 @@ _SENT = {
     **agent_shapes.SENT,
     **member_examples.SENT,
     **export_shapes.SENT,
+    **rights_shapes.SENT,
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),
@@ -182,6 +184,8 @@ def _describe_bytes(paths: dict[str, Any]) -> None:
     example = {"conversation": {"value": inbox_examples.EXPORTED}}
     kinds["application/json"] = {"schema": {"type": "object"}, "examples": example}
     export["200"] = {"description": "The file.", "content": kinds}
+    own = paths["/t/{name}/api/conversation/export"]["get"]["responses"]
+    own["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
     original["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
 
 

@@ -94,7 +94,15 @@ async def ask(
 ) -> Response[str]:
     """Answer a question that was sent as a plain form, on a page of its own."""
     sent = await read_form(request)
-    asked = Question(first(sent, "question"), first(sent, "conversation") or None, channel="page")
+    is_asked = "is_asked" in sent  # beside the suggestions nothing can be chosen
+    asked = Question(
+        first(sent, "question"),
+        first(sent, "conversation") or None,
+        channel="page",
+        language=await sync_to_thread(_language, request, tenant),
+        keep="keep" in sent if is_asked else None,
+        analytics="analytics" in sent if is_asked else None,
+    )
     limits.take_question(tenant, principal, visitor=asked.conversation or "")
     done: Done | None = None
     status, problem = 200, None
@@ -150,6 +158,10 @@ async def show_static(name: FromPath[str]) -> Response[bytes]:
     return Response(content, media_type=media_type, headers={"cache-control": "public, max-age=31536000, immutable"})
 
 
+def _language(request: Request[Any, Any, Any], tenant: Tenant) -> str:
+    return page_language(request, read_agent(tenant))
+
+
 def _check_published(tenant: Tenant, principal: Principal) -> None:
     if principal.kind == "visitor" and not read_agent(tenant).is_published:
         raise SignInError("Please sign in.")
@@ -178,7 +190,7 @@ def _chat_page(
         question=asked.question if asked and problem else "",
         problem=problem,
         split_answer=split_answer,
-        **words_in(page_language(request, agent)),
+        **words_in(tenant, page_language(request, agent)),
     )
 
 

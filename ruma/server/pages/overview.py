@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from ruma.server.access import INBOX_READ, MANAGE, WRITE, principal_of
 from ruma.server.pages.shell import show_member_page
 from ruma.tenant.agents import read_agent
+from ruma.tenant.consents import is_widget_used
 from ruma.tenant.inbox import list_conversations
 from ruma.tenant.index import count_chunks
 from ruma.tenant.tenant import Tenant
@@ -75,7 +76,7 @@ def find_steps(tenant: Tenant) -> list[Step]:
     """Return what there is to set up, in its order, and what of it is done."""
     agent = read_agent(tenant)
     is_tried = list_conversations(tenant, channel="trial", limit=1).total > 0
-    is_seen = list_conversations(tenant, channel="widget", limit=1).total > 0
+    is_seen = is_widget_used(tenant)
     return [
         Step(
             "Add your documents",

@@ -9,12 +9,14 @@ from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
 from ruma.errors import InputError
-from ruma.server.access import principal_of
+from ruma.privacy.requests import today
+from ruma.server.access import MANAGE, Principal, principal_of
 from ruma.server.failures import Problem
 from ruma.server.guarding import member_policy
 from ruma.server.rendering import render
 from ruma.tenant.agents import read_agent
 from ruma.tenant.inbox import count_waiting
+from ruma.tenant.requests import count_requests
 from ruma.tenant.tenant import Tenant
 
 FORM = "application/x-www-form-urlencoded"
@@ -74,13 +76,17 @@ def show_member_page(
         role=member.role if member else "",
         csrf=principal.csrf,
         current=current,
-        waiting={"conversations": count_waiting(tenant)},
+        waiting={"conversations": count_waiting(tenant), "data": _open_requests(tenant, principal)},
         notice=NOTICES.get(request.query_params.get("done", "")),
         problem=problem,
         **values,
     )
     headers = {"content-security-policy": member_policy()}
     return Response(page, status_code=status, media_type=MediaType.HTML, headers=headers)
+
+
+def _open_requests(tenant: Tenant, principal: Principal) -> int:
+    return count_requests(tenant, today().isoformat()).open if principal.may(MANAGE) else 0
 
 
 def show_door(

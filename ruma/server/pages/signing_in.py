@@ -85,7 +85,7 @@ async def sign_in_by_code(
     return await sync_to_thread(let_in, request, tenant, principal, member, back)
 
 
-@post("/t/{name:str}/sign-out", policy=OWN, include_in_schema=False, sync_to_thread=True)
+@post("/t/{name:str}/sign-out", policy=OWN, include_in_schema=False, sync_to_thread=True, without_terms=True)
 def sign_out(
     request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]
 ) -> Response[Any]:

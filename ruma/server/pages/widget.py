@@ -16,6 +16,7 @@ from litestar.enums import MediaType
 from litestar.params import QueryParameter
 
 from ruma.errors import NotFoundError
+from ruma.privacy.consent import TEXT_NAMES, consent_text
 from ruma.server.access import PUBLIC
 from ruma.server.addresses import PublicAddress, is_loopback
 from ruma.server.guarding import CONTENT_POLICY
@@ -24,6 +25,7 @@ from ruma.server.look import DARK, LIGHT, colours_on, read_colour, write_colour,
 from ruma.server.rendering import read_script, render
 from ruma.server.resources import NOTHING_HERE
 from ruma.tenant.agents import THEMES, Agent, read_agent
+from ruma.tenant.consents import read_keeping
 from ruma.tenant.tenant import Tenant
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+\.)*[a-z0-9-]+(?::[0-9]{1,5})?")
@@ -65,7 +67,7 @@ def show_widget_frame(
         look=look_address(tenant, agent),
         websites=json.dumps(agent.websites),
         is_preview=is_preview,
-        **words_in(language),
+        **words_in(tenant, language),
     )
     return Response(page, media_type=MediaType.HTML, headers=_frame_headers(() if is_preview else agent.websites))
 
@@ -90,9 +92,15 @@ def look_address(tenant: Tenant, agent: Agent) -> str:
     return f"/t/{quote(tenant.name)}/look.css?v={version}"
 
 
-def words_in(language: str) -> dict[str, Any]:
-    """Return what a template of the chat needs to speak a language, and its scripts to speak it too."""
-    return {"language": language, "say": speak(language), "words": json.dumps(read_words()[language])}
+def words_in(tenant: Tenant, language: str) -> dict[str, Any]:
+    """Return what a template of the chat needs to speak a language and to ask what a visitor agrees to in it."""
+    return {
+        "language": language,
+        "say": speak(language),
+        "words": json.dumps(read_words()[language]),
+        "keeping": read_keeping(tenant),
+        "texts": {name: consent_text(name, language).words for name in TEXT_NAMES},
+    }
 
 
 def page_language(request: Request[Any, Any, Any], agent: Agent) -> str:

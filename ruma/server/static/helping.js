@@ -1,7 +1,10 @@
 // What a visitor can do beside asking: say whether an answer helped, talk to a person, delete the conversation.
 
 import { part, words } from "./answers.js";
-import { askPerson, call, deleteConversation, explain, focusField, settings, startOver, tell } from "./talk.js";
+import { isDataOpen, offerData, openData } from "./data.js";
+import {
+  askPerson, call, deleteConversation, explain, focusField, isKept, settings, startOver, tell,
+} from "./talk.js";
 
 const personDialog = document.getElementById("person");
 const deleteDialog = document.getElementById("delete");
@@ -61,6 +64,7 @@ function offerPerson(message) {
 
 function openPerson() {
   personDialog.querySelector(".failed").textContent = "";
+  personDialog.querySelector(".keeps").hidden = isKept();
   personDialog.showModal();
 }
 
@@ -94,6 +98,11 @@ async function deleteAll(event) {
   }
 }
 
+function openDelete() {
+  deleteDialog.querySelector(".failed").textContent = "";
+  deleteDialog.showModal();
+}
+
 function closeMenu() {
   if (!menu?.open) return false;
   menu.open = false;
@@ -102,7 +111,7 @@ function closeMenu() {
 }
 
 export function isAnythingOpen() {
-  return Boolean(personDialog?.open || deleteDialog?.open || menu?.open);
+  return Boolean(personDialog?.open || deleteDialog?.open || menu?.open || isDataOpen());
 }
 
 export function offerHelp() {
@@ -119,8 +128,10 @@ export function offerHelp() {
   const actions = {
     person: openPerson,
     again: startOver,
-    delete: () => { deleteDialog.querySelector(".failed").textContent = ""; deleteDialog.showModal(); },
+    data: openData,
+    delete: openDelete,
   };
+  offerData(openDelete);
   menu?.addEventListener("click", (event) => {
     const action = event.target.closest("button")?.value;
     if (!action) return;

@@ -12,6 +12,7 @@ const send = document.getElementById("send");
 const stop = document.getElementById("stop");
 const status = document.getElementById("status");
 const suggestions = document.getElementById("suggestions");
+const consent = document.getElementById("consent");
 const { csrf } = document.body.dataset;
 const kept = `ruma-conversation:${home}`;
 const keptPerson = `${kept}:person`;
@@ -31,12 +32,19 @@ export const settings = {
 let running = null; // the answer that is being made: its AbortController
 let conversation = form.elements.conversation.value || null; // the secret that opens it
 let hasPerson = false; // a person was asked for, or has replied
+let isPassing = false; // it is not kept: nothing of it stays in the browser, and it is deleted when the visitor leaves
 const shownReplies = new Set();
 
 // What the browser remembers. A browser that allows no storage remembers nothing, and the conversation works.
 
-function remember(secret) {
+function remember(secret, isKept) {
   conversation = secret;
+  isPassing = !isKept;
+  if (consent) consent.hidden = true;
+  if (!isKept) {
+    forgetHere();
+    return;
+  }
   try {
     settings.storage().setItem(kept, secret);
     if (hasPerson) settings.storage().setItem(keptPerson, "asked");
@@ -55,7 +63,11 @@ function remembered(key = kept) {
 
 export function forget() {
   conversation = null;
-  hasPerson = false;
+  hasPerson = isPassing = false;
+  forgetHere();
+}
+
+function forgetHere() {
   try {
     settings.storage().removeItem(kept);
     settings.storage().removeItem(keptPerson);
@@ -66,6 +78,30 @@ export function forget() {
 
 export function hasConversation() {
   return Boolean(conversation);
+}
+
+export function isKept() {
+  return Boolean(conversation) && !isPassing;
+}
+
+// After the visitor chose otherwise.
+export function setKept(isKept) {
+  if (conversation) remember(conversation, isKept);
+}
+
+// What is not kept ends with the page; where the browser cannot say so any more, the server ends it a little later.
+export function endPassing() {
+  if (!conversation || !isPassing) return;
+  const headers = { "X-Ruma-CSRF": csrf, "X-Ruma-Conversation": conversation };
+  fetch(`${home}/api/conversation`, { method: "DELETE", headers, keepalive: true }).catch(() => {});
+  forget();
+}
+
+// What the visitor agrees to before the conversation begins.
+function chosen() {
+  if (conversation) return {};
+  const { keep, analytics } = form.elements;
+  return { keep: Boolean(keep?.checked), analytics: Boolean(keep?.checked && analytics.checked) };
 }
 
 // Requests
@@ -93,6 +129,13 @@ export async function call(method, path, body) {
   if (!response.ok) throw new Failed(await problemOf(response));
   const text = await response.text();
   return text ? JSON.parse(text) : null;
+}
+
+export async function openFile(path) {
+  const headers = { "X-Ruma-CSRF": csrf, "X-Ruma-Conversation": conversation };
+  const response = await fetch(`${home}/api/${path}`, { headers });
+  if (!response.ok) throw new Failed(await problemOf(response));
+  return response.blob();
 }
 
 // The server's sentences are English and made for whoever set it up; a visitor reads them in their own language.
@@ -148,7 +191,7 @@ async function receive(question, message, signal) {
   const response = await fetch(`${home}/api/chat`, {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "text/event-stream", "X-Ruma-CSRF": csrf },
-    body: JSON.stringify({ question, conversation, channel, website, language }),
+    body: JSON.stringify({ question, conversation, channel, website, language, ...chosen() }),
     signal,
   });
   if (!response.ok) throw new Failed(await problemOf(response));
@@ -175,7 +218,7 @@ async function receive(question, message, signal) {
       } else if (name === "error") {
         throw new Failed(data.error);
       } else if (name === "done") {
-        remember(data.conversation);
+        remember(data.conversation, data.is_kept);
         return data;
       }
     }
@@ -236,8 +279,15 @@ function endEarly(question, asked, message, error) {
     return;
   }
   const problem = explain(error);
+  const isOver = problem.code === "not_found" && isPassing;
   if (problem.code === "not_found") forget();
   tell("");
+  if (isOver) {
+    // It was not kept, and the visitor was away for long: what is asked now begins another.
+    for (const element of [asked, message]) element.remove();
+    queueMicrotask(() => ask(question));
+    return;
+  }
   if (!message.querySelector(".text, .sources").childElementCount) message.remove();
   const shown = showProblem(problem, () => {
     for (const element of [asked, message, shown]) element.remove();
@@ -291,6 +341,8 @@ export function listen() {
   stop.addEventListener("click", stopAnswer);
   setInterval(() => { lookForReplies(); }, POLL_SECONDS * 1000);
   document.addEventListener("visibilitychange", lookForReplies);
+  addEventListener("pagehide", endPassing);
+  addEventListener("pageshow", (event) => { if (event.persisted && !conversation) startOver(); });
   fit();
 }
 
@@ -300,8 +352,10 @@ export async function restore() {
   const secret = remembered();
   if (conversation || !secret) return;
   conversation = secret;
+  if (consent) consent.hidden = true;
   const found = await call("GET", "conversation").catch((error) => {
     conversation = null;
+    if (consent) consent.hidden = false;
     if (error.problem?.code === "not_found") forget();
   });
   if (!found || running) return;
@@ -347,9 +401,10 @@ export async function lookForReplies() {
 
 export async function askPerson(name, email, message) {
   const { channel, website, language } = settings;
-  const given = await call("POST", "conversation/person", { name, email, message, channel, website, language });
+  const body = { name, email, message, channel, website, language, ...chosen() };
+  const given = await call("POST", "conversation/person", body);
   hasPerson = true;
-  remember(given.conversation);
+  remember(given.conversation, true);
   hideSuggestions();
   followFrom(showVisitor(message));
   showNotice(words("person_sent"));
@@ -359,7 +414,9 @@ export async function askPerson(name, email, message) {
 
 export function startOver() {
   running?.abort();
+  endPassing();
   forget();
+  if (consent) consent.hidden = false;
   shownReplies.clear();
   for (const message of [...log.children]) if (!message.matches(".greeting")) message.remove();
   if (suggestions) suggestions.hidden = false;
@@ -374,6 +431,7 @@ export async function deleteConversation() {
       if (error.problem?.code !== "not_found") throw error;
     });
   }
+  forget();
   startOver();
   tell(words("deleted"));
 }

@@ -90,7 +90,7 @@
     frame = make("iframe", {
       title: title[language],
       allow: "",
-      sandbox: "allow-scripts allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox",
+      sandbox: "allow-scripts allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads",
     });
     frame.addEventListener("load", () => { if (!panel.hidden) tell(word); });
     frame.src = `${address}/widget?lang=${language}`;

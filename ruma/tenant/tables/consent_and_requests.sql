@@ -24,7 +24,9 @@ create index consent_conversation on consent (conversation_id);
 -- One row: whether conversations are kept where the visitor agrees, or unless the visitor refuses.
 create table consent_setting (
     id integer primary key check (id = 1),
-    keeping text not null default 'agreed' check (keeping in ('agreed', 'unless_refused'))
+    keeping text not null default 'agreed' check (keeping in ('agreed', 'unless_refused')),
+    -- Whether anybody ever asked through the widget: with conversations that pass, nothing else would tell.
+    is_widget_used integer not null default 0
 ) strict;
 insert into consent_setting (id) values (1);
 
