@@ -92,6 +92,7 @@ class Settings:
 
     operator_contact: str = ""
     """How people reach whoever runs the server: an address of mail or of a web page."""
+
     terms: str = ""
     """The terms of use that members accept: a file with their text, or the address of a page; empty asks for none."""
 

@@ -50,7 +50,7 @@ def post_request_notices(tenant: Tenant, outbox: Outbox, origin: str, requests: 
     for mail in request_notices(
         read_profile(tenant), _owners(tenant), origin=origin, tenant=tenant.name, requests=requests
     ):
-        outbox.post(mail)
+        outbox.post(mail, tenant)
 
 
 def _remind(tenant: Tenant, outbox: Outbox, origin: str) -> None:
@@ -58,7 +58,7 @@ def _remind(tenant: Tenant, outbox: Outbox, origin: str) -> None:
     if not due:
         return
     for mail in due_notices(read_profile(tenant), _owners(tenant), origin=origin, tenant=tenant.name, requests=due):
-        outbox.post(mail)
+        outbox.post(mail, tenant)
 
 
 def _owners(tenant: Tenant) -> list[str]:

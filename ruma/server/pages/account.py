@@ -8,6 +8,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
 from ruma.errors import ConflictError, InputError, RumaError, SignInError
+from ruma.privacy.consent import STORAGE
 from ruma.server.access import OWN, Principal
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.hashing import in_password_thread
@@ -27,6 +28,7 @@ from ruma.tenant.second_factor import (
 )
 from ruma.tenant.sessions import end_all_sessions, end_session, list_sessions
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.terms import list_acceptances
 
 
 @get("/t/{name:str}/account", policy=OWN, sync_to_thread=True, include_in_schema=False)
@@ -222,6 +224,8 @@ def _account_page(
         this_session=principal.session.id if principal.session else 0,
         codes_left=count_recovery_codes(tenant, member.id),
         problems=problems or {},
+        storage=[one for one in STORAGE if one.who == "member"],
+        accepted=[one for one in list_acceptances(tenant) if one.member_id == member.id],
     )
     return _stay(page)
 

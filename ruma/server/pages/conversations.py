@@ -21,6 +21,7 @@ from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number, Said, said_of
+from ruma.tenant.consents import read_consent
 from ruma.tenant.conversations import delete_conversation
 from ruma.tenant.corrections import correct_visitor_details
 from ruma.tenant.inbox import (
@@ -287,6 +288,7 @@ def _page(
         may_improve=principal.may(WRITE),
         sends_mail=resources.outbox.is_set_up,
         text=text,
+        consent=read_consent(tenant, details.info.id),
         **_message_values(details, details.info.id, said),
     )
 

@@ -22,6 +22,7 @@ from ruma.tenant.links import list_invitations, withdraw_invitation
 from ruma.tenant.members import ROLES, change_member, find_member, list_members, remove_member
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
+from ruma.tenant.terms import list_acceptances
 
 SCOPE_WORDS = {
     "chat": "Ask questions",
@@ -241,6 +242,7 @@ def _people_page(
         scopes=[(scope, SCOPE_WORDS[scope]) for scope in SCOPES],
         made=made,
         sent=sent or {},
+        accepted={one.member_id: one for one in reversed(list_acceptances(tenant))},
     )
     page.headers["hx-push-url"] = "false"
     return page
