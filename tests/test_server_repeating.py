@@ -53,6 +53,16 @@ def add(client: Client, headers: dict[str, str], key: str, text: str = "We bake 
     return client.post(TEXTS, json=sent, headers={**headers, "Idempotency-Key": key})
 
 
+def send_file(client: Client, headers: dict[str, str], data: bytes) -> Any:
+    """Hand a file over as it is."""
+    return client.put("/t/acme/api/sources/uploads?name=rye.md", content=data, headers=headers)
+
+
+def send_form(client: Client, headers: dict[str, str], data: bytes) -> Any:
+    """Hand a file over in a form."""
+    return client.post("/t/acme/api/sources/uploads", files={"file": ("form.md", data)}, headers=headers)
+
+
 def count(tenant: Tenant) -> int:
     """Return how many texts were handed over."""
     return len(list_uploads(tenant))
@@ -85,6 +95,34 @@ def test_a_key_that_was_used_for_something_else_is_refused(client: Client, opene
     assert response.status_code == 400
     assert "another request" in response.json()["error"]["message"]
     assert count(opened) == 1
+
+
+def test_a_file_that_is_sent_twice_is_read_once(client: Client, opened: Tenant) -> None:
+    """Put or in a form, the second one gets the first one's answer; another file under its key is refused."""
+    headers = with_key(opened, "write")
+    for number, send in enumerate((send_file, send_form)):
+        key = {**headers, "Idempotency-Key": f"file {number}"}
+
+        first, second = send(client, key, b"Rye is five."), send(client, key, b"Rye is five.")
+        other = send(client, key, b"Rye is five euros.")
+
+        assert first.status_code == second.status_code == 200
+        assert first.content == second.content
+        assert second.headers["idempotent-replayed"] == "true"
+        assert other.status_code == 400
+    with opened.reading() as db:
+        assert db.execute("select count(*) from upload").fetchone() == (2,)
+
+
+def test_a_file_that_did_not_come_in_may_come_again(client: Client, opened: Tenant) -> None:
+    """A file that was refused leaves its key free: the next try is no repetition."""
+    headers = {**with_key(opened, "write"), "Idempotency-Key": "late"}
+
+    refused = client.post("/t/acme/api/sources/uploads", content=b"no form", headers=headers)
+    accepted = send_form(client, headers, b"Rye is five.")
+
+    assert (refused.status_code, accepted.status_code) == (415, 200)
+    assert "idempotent-replayed" not in accepted.headers
 
 
 def test_a_key_is_one_senders_own(client: Client, opened: Tenant) -> None:

@@ -25,7 +25,8 @@ _MOST_BYTES = 100_000
 async def repeat_response(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     """Return the answer that this write got before, and None where it is to be done now.
 
-    A route with the option `repeats=False` is done anew each time: its body is a stream, or its answer a secret.
+    A route with the option `repeats=False` is done anew each time: its answer holds a secret. One with
+    `repeats="unread"` takes files: what was asked is told by the address and the size, and no body is read for it.
 
     Raises:
         InputError: The key is too long, or was used for another request.
@@ -33,18 +34,23 @@ async def repeat_response(request: Request[Any, Any, Any]) -> Response[bytes] | 
     """
     key = request.headers.get(HEADER, "")
     principal = principal_of(request)
-    is_open = principal.kind != "visitor" and request.route_handler.opt.get("repeats", True)
-    if not key or not is_open or request.method in SAFE_METHODS:
+    repeats: bool | str = request.route_handler.opt.get("repeats", True)
+    if not key or not repeats or principal.kind == "visitor" or request.method in SAFE_METHODS:
         return None
     if len(key) > _LONGEST_KEY:
         raise InputError(f"An idempotency key has at most {_LONGEST_KEY} characters.")
     tenant = await sync_to_thread(request.app.state.resources.tenant, request.path_params["name"])
     asked = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
-    asked.update(await request.body())
+    if repeats == "unread":
+        asked.update(request.headers.get("content-length", "").encode())
+    else:
+        asked.update(await request.body())
     key_hash = hashlib.sha256(f"{_owner(principal)}\n{key}".encode()).digest()
     kept = await sync_to_thread(claim_response, tenant, key_hash, asked.digest())
     if kept is None:
-        request.scope["ruma_claim"] = (tenant, key_hash)  # type: ignore[typeddict-unknown-key]
+        # A file that did not come in whole must be able to come again: of files, only what was done is kept.
+        most_status = 299 if repeats == "unread" else 499
+        request.scope["ruma_claim"] = (tenant, key_hash, most_status)  # type: ignore[typeddict-unknown-key]
         return None
     return Response(
         kept.body, status_code=kept.status, media_type=MediaType.JSON, headers={"idempotent-replayed": "true"}
@@ -71,14 +77,14 @@ class KeepsResponses(ASGIMiddleware):
         try:
             await next_app(scope, receive, note)
         finally:
-            claim: tuple[Tenant, bytes] | None = scope.get("ruma_claim")  # type: ignore[assignment]
+            claim: tuple[Tenant, bytes, int] | None = scope.get("ruma_claim")  # type: ignore[assignment]
             if claim:
                 await sync_to_thread(_settle, *claim, status, body)
 
 
-def _settle(tenant: Tenant, key_hash: bytes, status: int, body: bytes) -> None:
+def _settle(tenant: Tenant, key_hash: bytes, most_status: int, status: int, body: bytes) -> None:
     try:
-        if status < 500 and status not in (409, 429) and len(body) <= _MOST_BYTES:
+        if status <= most_status and status not in (409, 429) and len(body) <= _MOST_BYTES:
             keep_response(tenant, key_hash, status, body)
         else:
             release_claim(tenant, key_hash)

@@ -1,6 +1,6 @@
 """What the tenant gives to learn from: uploads, texts, and the folders that the operator ingested.
 
-A file keeps no answer for a repetition (`repeats=False`): its body is a stream, and the same again replaces it.
+Whether a file was sent before is told without reading it (`repeats="unread"`): its body is a stream.
 """
 
 from typing import Annotated, Any
@@ -55,10 +55,10 @@ def add_text(
 @put(
     "/sources/uploads",
     policy=WRITE,
-    repeats=False,
+    repeats="unread",
     status_code=200,
     request_max_body_size=None,
-    responses=answers_with(UploadState, 400, 401, 403, 404, 413, 429),
+    responses=answers_with(UploadState, 400, 401, 403, 404, 409, 413, 429),
 )
 async def add_file(
     request: Request[Any, Any, Any],
@@ -78,10 +78,10 @@ async def add_file(
 @post(
     "/sources/uploads",
     policy=WRITE,
-    repeats=False,
+    repeats="unread",
     status_code=200,
     request_max_body_size=None,
-    responses=answers_with(UploadList, 400, 401, 403, 404, 413, 429),
+    responses=answers_with(UploadList, 400, 401, 403, 404, 409, 413, 429),
 )
 async def add_files(
     request: Request[Any, Any, Any],
