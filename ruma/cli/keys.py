@@ -36,7 +36,7 @@ SourceArgument = Annotated[str, typer.Option("--to", metavar="SOURCE", help="A k
 
 
 def keys(ctx: typer.Context, as_json: JsonOption = False, home: HomeOption = None) -> None:
-    """Show where each tenant's key is kept, since when, and what is weak about it.
+    """Show where each tenant's key is kept, and what is weak about it.
 
     No key is read for it, and none is shown. The commands rotate the keys, move them, and take them along.
     """
@@ -84,8 +84,9 @@ def rotate(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Give tenants a new key, while the server runs, and show their new recovery keys, once.
+    """Give tenants a new key, while the server runs.
 
+    Shows their new recovery keys, once.
     The new recovery key is shown before it counts; from the end of the rotation on the old one opens only copies that
     were made before.
     With --json there is one line of JSON at each of these moments.
@@ -112,7 +113,7 @@ def rotate(
 
 
 def reseal(ctx: typer.Context, names: NamesArgument = None, every: AllOption = False, home: HomeOption = None) -> None:
-    """Seal every original anew whose own key is older than the tenant's.
+    """Seal originals anew whose own keys are older than the tenant's.
 
     Goes on where an interrupted run stopped.
     """
@@ -130,9 +131,9 @@ def move(
     every: AllOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Keep tenants' keys in another key source, and destroy them in the one where they were.
+    """Keep tenants' keys in another key source.
 
-    The keys stay the same, and so do the recovery keys.
+    They are destroyed in the one where they were. The keys stay the same, and so do the recovery keys.
     """
     from ruma.tenant.keys import choose_key_store
     from ruma.tenant.rotation import move_key
@@ -212,8 +213,9 @@ def pack(
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Write tenants' keys into one file, sealed with a passphrase, to take them to another machine.
+    """Write tenants' keys into one file, to take them elsewhere.
 
+    A passphrase seals it.
     Reads the passphrase from the terminal or from standard input. The keys stay where they are, too.
     """
     from ruma.tenant.key_pack import pack_keys

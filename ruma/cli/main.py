@@ -241,7 +241,7 @@ _add_group(
 _add_group(
     _PRIVACY,
     "keys",
-    "Show where tenants' keys are kept; rotate them, move them, take them along.",
+    "Show, rotate and move tenants' keys, and take them along.",
     {
         "rotate": (keys.rotate, "ruma keys rotate acme"),
         "reseal": (keys.reseal, "ruma keys reseal acme"),

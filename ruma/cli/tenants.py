@@ -1,6 +1,10 @@
 """`ruma tenant`: make, list, show, delete and recover tenants."""
 
-from typing import Annotated
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +13,9 @@ from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantArgu
 from ruma.cli.output import ask_line, ask_secret, note, print_json, print_pairs, print_table, size
 from ruma.cli.parts import Parts, show_created
 from ruma.errors import InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from ruma.tenant.home import Created
 
 
 def create(
@@ -42,6 +49,7 @@ def create(
             print_json(created)
         else:
             show_created(created, parts.settings)
+            _confirm_recovery(created)
 
 
 def list_tenants(ctx: typer.Context, as_json: JsonOption = False, home: HomeOption = None) -> None:
@@ -134,6 +142,20 @@ def recover(
     with Parts(ctx, home=home, key_source=key_source) as parts:
         label = parts.home.recover(name, ask_line(f"Recovery key of {name}"))
         note(f"The tenant {name} has its key again. It is kept in: {label}.")
+
+
+def _confirm_recovery(created: Created) -> None:
+    """Let a person at a terminal show that the recovery key is written down; a script is asked nothing."""
+    if not sys.stdin.isatty():
+        return
+    end = created.recovery_key.rpartition("-")[2]
+    with suppress(InputError):  # the terminal was closed: the tenant is made all the same
+        while typed := ask_line("Type its last five characters when you have it, or only Enter"):
+            if typed.upper() == end:
+                note("That is right.")
+                return
+            note("It does not end so. Compare what you wrote down.")
+    note(f"Check later what you wrote down: ruma keys check-recovery {created.name}")
 
 
 def _ask_owner(email: str, name: str | None) -> dict[str, str]:

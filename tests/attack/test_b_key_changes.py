@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -357,3 +358,35 @@ def test_a_server_answers_while_keys_change(tmp_path: Path) -> None:
     with Home(Settings(home=home, key_file=str(master))).open("acme") as tenant, tenant.reading() as db:
         assert db.execute("select count(*) from conversation").fetchone() == (len(answers),)
     assert not [name for name in held if "tenant.db" in name], "a database of an old key is still open"
+
+
+def test_the_recovery_key_is_confirmed_at_a_terminal(tmp_path: Path) -> None:
+    """A person is asked for the key's end until it is right; who only presses Enter is told how to check it later."""
+    answers = [b"WRONG\n", b""]
+    for name, lines in (("acme", answers), ("b2", [b"\n"])):
+        ours, theirs = os.openpty()
+        process = subprocess.Popen(
+            [*RUMA, "tenant", "create", name],
+            env=environ_of(tmp_path / "home"),
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        os.close(theirs)
+        assert process.stderr
+        shown = b""
+        for line in lines:
+            while not shown.endswith(b"only Enter: "):
+                shown += process.stderr.read(1)
+            end = re.findall(rb"-(\w{5})\s", shown)[0]
+            os.write(ours, line or end.lower() + b"\n")
+            shown += process.stderr.read(1)
+        rest = process.communicate(timeout=60)[1]
+        os.close(ours)
+        assert process.returncode == 0
+        if name == "acme":
+            assert b"It does not end so" in shown
+            assert b"That is right." in shown + rest
+        else:
+            assert b"check-recovery b2" in shown + rest
