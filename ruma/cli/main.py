@@ -27,6 +27,7 @@ from ruma.cli import (
     members,
     model_files,
     pairs,
+    policy,
     questions,
     requests,
     serving,
@@ -270,6 +271,7 @@ _add_group(
 _add(_PRIVACY, backups.restore, "ruma restore /mnt/backup --as acme-2")
 _add(_PRIVACY, exporting.export, "ruma export acme.zip")
 _add(_PRIVACY, exporting.import_, "ruma import acme.zip", "import")
+_add(_PRIVACY, policy.policy, "ruma policy --check")
 _add(_PRIVACY, ledger.ledger, "ruma ledger")
 _add_group(_PRIVACY, "erase", "Erase a document, conversation, visitor or member, and prove it.", erasing.COMMANDS)
 _add(_PRIVACY, erasing.verify_erasure, "ruma verify-erasure receipt.json")

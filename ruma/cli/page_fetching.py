@@ -1,4 +1,4 @@
-"""Fetches a page of a business's website: the one place that speaks HTTP as a client."""
+"""Fetches pages, of a business's website or of the server itself: the one place that speaks HTTP as a client."""
 
 import http.client
 import socket
@@ -10,6 +10,7 @@ from typing import Any
 
 from ruma.connections import Ledger, open_connection
 from ruma.errors import InputError
+from ruma.privacy.policy_check import Page
 from ruma.server.host_page import HostPage, read_page
 
 MOST_BYTES = 5_000_000
@@ -26,7 +27,12 @@ def fetch_page(url: str, ledger: Ledger) -> HostPage:
     request = urllib.request.Request(url, headers={"User-Agent": "ruma widget check", "Accept": "text/html"})
     until = time.monotonic() + MOST_SECONDS
     try:
-        with ExitStack() as stack, _opener(stack, ledger).open(request, timeout=_WAIT_SECONDS) as response:
+        with (
+            ExitStack() as stack,
+            _opener(stack, ledger, "a website is checked for the widget").open(
+                request, timeout=_WAIT_SECONDS
+            ) as response,
+        ):
             body = bytearray()
             while chunk := response.read1(65536):
                 body += chunk
@@ -43,13 +49,33 @@ def fetch_page(url: str, ledger: Ledger) -> HostPage:
         raise InputError(f"{url} cannot be fetched: {reason}.") from exc
 
 
-def _opener(stack: ExitStack, ledger: Ledger) -> urllib.request.OpenerDirector:
+def fetch_answer(origin: str, path: str, ledger: Ledger) -> Page:
+    """Return what a server answers at an address, whatever it is; redirects are followed.
+
+    Raises:
+        InputError: It cannot be reached.
+    """
+    try:
+        with ExitStack() as stack:
+            opener = _opener(stack, ledger, "the policy is checked against the running server")
+            try:
+                response = stack.enter_context(opener.open(origin + path, timeout=_WAIT_SECONDS))
+            except urllib.error.HTTPError as exc:
+                response = stack.enter_context(exc)
+            headers = tuple((name.lower(), value) for name, value in response.headers.items())
+            return Page(
+                path.partition("?")[0], response.status, headers, response.read(MOST_BYTES).decode("utf-8", "replace")
+            )
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        reason = getattr(exc, "reason", exc)
+        raise InputError(f"The server at {origin} cannot be asked: {reason}.") from exc
+
+
+def _opener(stack: ExitStack, ledger: Ledger, purpose: str) -> urllib.request.OpenerDirector:
     """Return what follows redirects, each through a connection that is written down and closed with the stack."""
 
     def reach(host: str, port: int) -> socket.socket:
-        opened = open_connection(
-            host, port, purpose="a website is checked for the widget", ledger=ledger, timeout=_WAIT_SECONDS
-        )
+        opened = open_connection(host, port, purpose=purpose, ledger=ledger, timeout=_WAIT_SECONDS)
         return stack.enter_context(opened)
 
     class Plain(http.client.HTTPConnection):

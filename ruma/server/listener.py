@@ -19,6 +19,7 @@ from uvicorn import Server
 from ruma import __version__
 from ruma.config import Settings
 from ruma.errors import RumaError, StoreError
+from ruma.privacy.policy import write_policy
 from ruma.server.addresses import PublicAddress, is_loopback, public_address
 from ruma.server.app import create_app
 from ruma.server.deadlines import Deadlines, GuardedServer, configure
@@ -111,6 +112,8 @@ def invite_owners(home: Home, public: PublicAddress, announce: Callable[[list[st
     ownerless = []
     for name in home.names():
         with suppress(RumaError), home.open(name) as tenant:
+            # The settings may have changed since the last start, and with them what the privacy policy says.
+            write_policy(tenant, home.settings)
             if not has_owner(tenant):
                 ownerless.append(name)
     if len(ownerless) > MOST_SETUP_LINKS:

@@ -38,6 +38,8 @@ PUBLISHED = {
     ("POST", "/t/{name}/reset"),
     ("GET", "/t/{name}/reset/{secret}"),
     ("POST", "/t/{name}/reset/{secret}"),
+    ("GET", "/t/{name}/privacy"),
+    ("GET", "/t/{name}/privacy/{number}"),
 }
 """Every route that anyone may call. Who adds one here has thought about it."""
 

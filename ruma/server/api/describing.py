@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
-from ruma.server import agent_shapes, export_shapes, rights_shapes
+from ruma.server import agent_shapes, export_shapes, policy_shapes, rights_shapes
 from ruma.server.api import inbox_examples, member_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
@@ -74,6 +74,7 @@ _EXAMPLES: dict[type, Any] = {
     **member_examples.EXAMPLES,
     **export_shapes.EXAMPLES,
     **rights_shapes.EXAMPLES,
+    **policy_shapes.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},

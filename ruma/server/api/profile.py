@@ -6,10 +6,12 @@ from litestar import get, patch
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from ruma.privacy.policy import write_policy
 from ruma.server.access import MANAGE, READ
 from ruma.server.api.describing import answers_with
 from ruma.server.guarding import require_json
 from ruma.server.inbox_shapes import ProfileChange, ProfileText
+from ruma.server.resources import Resources
 from ruma.tenant.profile import change_profile, read_profile
 from ruma.tenant.tenant import Tenant
 
@@ -27,7 +29,11 @@ def show_profile(tenant: NamedDependency[Tenant]) -> ProfileText:
     guards=[require_json],
     responses=answers_with(ProfileText, 400, 401, 403, 404),
 )
-def edit_profile(tenant: NamedDependency[Tenant], data: JSONBody[ProfileChange]) -> ProfileText:
+def edit_profile(
+    tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], data: JSONBody[ProfileChange]
+) -> ProfileText:
     """Change some of it."""
     changes = {name: value for name, value in asdict(data).items() if value is not None}
-    return ProfileText(**asdict(change_profile(tenant, **changes)))
+    profile = change_profile(tenant, **changes)
+    write_policy(tenant, resources.home.settings)  # it names the business and its addresses
+    return ProfileText(**asdict(profile))

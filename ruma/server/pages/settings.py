@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from ruma.business.mail import send_mail
 from ruma.business.notices import trial_notice
 from ruma.errors import InputError, MailError
+from ruma.privacy.policy import write_policy
 from ruma.server.access import MANAGE, Principal
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
@@ -36,6 +37,7 @@ async def save_settings(
     form = await read_form(request)
     sent = {field.name: first(form, field.name) for field in fields(Profile)}
     wrong = await sync_to_thread(_change, tenant, sent)
+    await sync_to_thread(write_policy, tenant, resources.home.settings)
     if wrong:
         return await sync_to_thread(_page, request, tenant, resources, Profile(**sent), wrong)
     return lead_to(tenant, "settings", done="saved")

@@ -1,0 +1,113 @@
+"""`ruma policy`: the privacy policy as it is true now, and whether it is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ruma.cli.options import HomeOption, JsonOption, TenantOption
+from ruma.cli.output import note, plural, print_json, print_text
+from ruma.cli.parts import Parts
+from ruma.errors import InputError
+
+if TYPE_CHECKING:
+    from ruma.privacy.policy import Facts
+    from ruma.privacy.policy_check import Finding, Page
+    from ruma.tenant.tenant import Tenant
+
+_MARKS = {True: "true   ", False: "UNTRUE ", None: "-      "}
+
+
+def policy(
+    ctx: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Test each statement against the running system.")] = False,
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, markdown or html.")] = "text",
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="With --check: ask the pages of the server there.",
+            show_default="the server that uses the home, where it is on this machine, else the program itself",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Write the privacy policy from the settings in force.
+
+    A text that changed is kept as a new version. With --check, each statement is tested: files, rows, cookies of real
+    responses, the ledger of connections. Ends with 1 where one is not true, and names it.
+    """
+    from ruma.privacy.policy import FORMATS, gather_facts, write_policy
+    from ruma.privacy.policy_check import check_policy
+    from ruma.privacy.policy_formats import write_out
+    from ruma.server.policy_system import look_at_system
+    from ruma.tenant.policy_versions import keep_check
+
+    wanted = next((known for known in FORMATS if known == form), None)
+    if wanted is None:
+        raise InputError("A policy has no such format.", hint=f"Formats: {', '.join(FORMATS)}.")
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        written = write_policy(opened, parts.settings)
+        if not check:
+            if as_json:
+                print_json({"version": written.version, "statements": [one.text for one in written.statements]})
+            else:
+                typer.echo(write_out(written, wanted), nl=False)
+            return
+        facts = gather_facts(opened, parts.settings)
+        address = server or find_server(parts.settings.home)
+        pages = ask_server(address, opened, facts) if address else None
+        findings = check_policy(written, look_at_system(parts.home, opened, facts, pages=pages))
+        keep_check(opened, [vars(finding) for finding in findings])
+    _print(findings, as_json)
+    if any(finding.is_true is False for finding in findings):
+        raise typer.Exit(1)
+
+
+def find_server(home: Path) -> str:
+    """Return the address of the server that uses a home, where it answers on this machine; empty for none."""
+    import fcntl
+
+    from ruma.server.addresses import is_loopback
+    from ruma.server.host_page import origin_of
+
+    try:
+        with (home / "server.lock").open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return ""  # nobody holds it, so no server is there
+            except BlockingIOError:
+                origin = origin_of(file.read(200).partition(",")[0])
+    except OSError:
+        return ""
+    return origin if is_loopback(origin.rpartition("://")[2].rpartition(":")[0]) else ""
+
+
+def ask_server(origin: str, tenant: "Tenant", facts: "Facts") -> "tuple[Page, ...]":
+    """Return what a running server answers; the connections are in the tenant's ledger."""
+    from ruma.cli.page_fetching import fetch_answer
+    from ruma.server.policy_system import page_paths
+    from ruma.tenant.connections import TenantLedger
+
+    ledger = TenantLedger(tenant)
+    return tuple(fetch_answer(origin.rstrip("/"), path, ledger) for path in page_paths(tenant, facts))
+
+
+def _print(findings: "list[Finding]", as_json: bool) -> None:
+    untrue = [finding for finding in findings if finding.is_true is False]
+    checked = [finding for finding in findings if finding.is_true is not None]
+    if as_json:
+        print_json({"is_true": not untrue, "statements": findings})
+        return
+    for finding in findings:
+        print_text(f"{_MARKS[finding.is_true]} {finding.name}: {finding.text}")
+        if finding.is_true is False:
+            print_text(finding.why, indent=8)
+    if untrue:
+        note(f"{plural(len(untrue), 'statement')} of the policy not true: {', '.join(one.name for one in untrue)}.")
+    else:
+        left = len(findings) - len(checked)
+        note(f"{plural(len(checked), 'statement')} checked, all true; {left} are such that no program can check them.")
