@@ -103,7 +103,9 @@ def test_a01_killed_while_ingesting(home: Path, folder: Path, tmp_path: Path, ca
     )
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.5, 0.9, 1.3])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0.1, marks=pytest.mark.nightly), 0.5, pytest.param(0.9, marks=pytest.mark.nightly), 1.3]
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
 def test_a09_stopped_while_ingesting(home: Path, folder: Path, tmp_path: Path, seconds: float, number: int) -> None:
     """Stopped at any moment the command ends within seconds, without a traceback, leaving whole documents."""

@@ -315,16 +315,21 @@ def test_f47_a_network_guesses_slowly_at_whomever(server: Running) -> None:
 
 @pytest.mark.parametrize("path", ["api-key", "basic", "reset", "invitation", "setup", "step"])
 def test_f47_every_other_secret_is_guessed_at_slowly(server: Running, path: str) -> None:
-    """API keys, basic auth, one-time links and second steps: twenty wrong ones from a network, then waiting."""
+    """API keys, basic auth, one-time links and second steps: twenty wrong ones from a network, then waiting.
+
+    Each guess says that it comes from another address, in every header that proxies use.
+    """
     statuses: Counter[int] = Counter()
     for number in range(40):
+        spoofed = {name: f"203.0.113.{number}" for name in SPOOFED} | {"Forwarded": f"for=203.0.113.{number}"}
         if path in ("api-key", "basic"):
             words = f"Bearer ruma_{number:043}" if path == "api-key" else f"Basic {number:08}"
-            answer = send(server, "GET", "/t/acme/api/documents", headers={"Authorization": words})
+            answer = send(server, "GET", "/t/acme/api/documents", headers={"Authorization": words, **spoofed})
         elif path == "step":
-            answer = send(server, "POST", f"{DOOR}/code", {"step": f"{number:043}", "code": "000000"})
+            form = {"step": f"{number:043}", "code": "000000"}
+            answer = send(server, "POST", f"{DOOR}/code", form, headers=spoofed)
         else:
-            answer = send(server, "GET", f"/t/acme/{path}/{number:043}")
+            answer = send(server, "GET", f"/t/acme/{path}/{number:043}", headers=spoofed)
         statuses[answer.status] += 1
 
     assert statuses[429] >= 15, statuses
