@@ -7,6 +7,7 @@ import pytest
 
 from ruma.config import Settings, load_settings
 from ruma.models.embedder import Embedder, compile_embedder, open_embedder
+from ruma.tenant.audit import acting_as
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 from tests.hashing import QUICK, REAL, hash_with
@@ -71,6 +72,13 @@ def real_passwords() -> Iterator[None]:
     hash_with(REAL)
     yield
     hash_with(QUICK)
+
+
+@pytest.fixture(autouse=True)
+def nobody_acts() -> Iterator[None]:
+    """Let nobody be who acts because an earlier test said so."""
+    with acting_as("ruma"):
+        yield
 
 
 @pytest.fixture

@@ -375,7 +375,7 @@ def test_the_api_describes_itself(client: Client, reader: dict[str, str]) -> Non
                     continue
                 if BYTES in response["content"]:
                     continue
-                content = response["content"]["application/json"]
+                content = response["content"].get("application/json") or response["content"]["application/x-ndjson"]
                 assert content["examples"], (method, path, status)
                 if int(status) >= 400:
                     assert content["schema"] == {"$ref": "#/components/schemas/Failure"}, (method, path, status)

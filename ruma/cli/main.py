@@ -15,6 +15,7 @@ from ruma import __version__
 from ruma.cli import (
     agents,
     api_keys,
+    audit,
     backups,
     chatting,
     demonstration,
@@ -30,6 +31,7 @@ from ruma.cli import (
     policy,
     questions,
     requests,
+    retention,
     serving,
     sources,
     tenants,
@@ -275,6 +277,36 @@ _add(_PRIVACY, policy.policy, "ruma policy --check")
 _add(_PRIVACY, ledger.ledger, "ruma ledger")
 _add_group(_PRIVACY, "erase", "Erase a document, conversation, visitor or member, and prove it.", erasing.COMMANDS)
 _add(_PRIVACY, erasing.verify_erasure, "ruma verify-erasure receipt.json")
+_add(_PRIVACY, retention.retention, "ruma retention --dry-run")
+_add_group(
+    _PRIVACY,
+    "plan",
+    "List plans, and give tenants one: how long what they store is kept.",
+    {
+        "list": (retention.list_plans, "ruma plan list"),
+        "set": (retention.set_plan, "ruma plan set acme standard"),
+    },
+)
+_add_group(
+    _PRIVACY,
+    "hold",
+    "Set, list and end legal holds: what must be kept.",
+    {
+        "set": (retention.set_hold, 'ruma hold set "Case 4711, asked for by the court" --conversation 12'),
+        "list": (retention.list_holds, "ruma hold list"),
+        "end": (retention.end_hold, "ruma hold end 1"),
+    },
+)
+_add_group(
+    _PRIVACY,
+    "audit",
+    "List, check and export who did what.",
+    {
+        "list": (audit.list_entries, "ruma audit list --thing member"),
+        "verify": (audit.verify, "ruma audit verify"),
+        "export": (audit.export, "ruma audit export --csv"),
+    },
+)
 _add(_CARE, serving.serve, "ruma serve")
 _add(_CARE, diagnosis.doctor, "ruma doctor")
 _add(_CARE, installation.config, "ruma config")

@@ -37,9 +37,8 @@ def export_conversation(details: ConversationDetails, form: str) -> bytes:
 
 def neutral_cell(text: str) -> str:
     """Return a cell that a spreadsheet shows and does not calculate: a quote stands before what would be a formula."""
-    return (
-        f"'{text}" if text.lstrip(" \n\r\t\0\ufeff").startswith(("=", "+", "-", "@")) or text[:1] in "\t\r\n" else text
-    )
+    is_formula = text.lstrip(" \n\r\t\0\ufeff").startswith(("=", "+", "-", "@"))
+    return f"'{text}" if is_formula or text.startswith(("\t", "\r", "\n")) else text
 
 
 def _as_json(details: ConversationDetails) -> str:

@@ -26,6 +26,7 @@ from ruma.server.limits import Limits
 from ruma.server.pages import (
     account,
     agent,
+    audit,
     chat,
     conversations,
     correcting,
@@ -88,6 +89,7 @@ _PAGES = (
     *exports.EXPORT_PAGES,
     *rights.RIGHTS,
     *data.DATA,
+    *audit.AUDIT,
 )
 
 
@@ -156,6 +158,7 @@ def create_app(
         await sync_to_thread(resources.uploads.start, home.names())
         await sync_to_thread(resources.exports.start, home.names())
         chores = asyncio.create_task(do_chores(resources, (public or PublicAddress()).origin))
+        resources.daily.start()
         try:
             yield
         finally:

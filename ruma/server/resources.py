@@ -10,6 +10,7 @@ from ruma.ingest.jobs import UploadWorker
 from ruma.models.embedder import Embedder
 from ruma.models.generator import Generator
 from ruma.privacy.export_jobs import ExportWorker
+from ruma.server.daily import DailyWorker
 from ruma.tenant.home import Home
 from ruma.tenant.names import check_name
 from ruma.tenant.tenant import Tenant
@@ -38,6 +39,7 @@ class Resources:
         self._answering_lock = threading.Lock()
         self.uploads = UploadWorker(home.settings, self.tenant, self.embedder, lambda: self._answering > 0)
         self.exports = ExportWorker(home.settings, self.tenant, lambda: self._answering > 0)
+        self.daily = DailyWorker(home.settings, home.names, home.open, lambda: self._answering > 0)
 
     def warm(self) -> None:
         """Open the embedder and use it once, so that the first visitor waits for nothing."""
@@ -103,6 +105,7 @@ class Resources:
 
     def close(self) -> None:
         """Close everything that was opened."""
+        self.daily.stop()
         self.uploads.stop()
         self.exports.stop()
         self.outbox.close()

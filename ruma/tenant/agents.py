@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ruma.errors import InputError
+from ruma.tenant.audit import note
 from ruma.tenant.language_codes import LANGUAGE_CODES
 from ruma.tenant.origins import parse_origin
 from ruma.tenant.tenant import Tenant
@@ -91,7 +92,8 @@ def change_agent(tenant: Tenant, **changes: Any) -> Agent:
     Raises:
         InputError: There is no such setting, or it cannot have that value.
     """
-    values = asdict(read_agent(tenant))
+    before = read_agent(tenant)
+    values = asdict(before)
     unknown = changes.keys() - values.keys()
     if unknown:
         raise InputError(f"An agent has no setting {', '.join(sorted(unknown))}.", hint=f"It has: {', '.join(values)}.")
@@ -99,6 +101,9 @@ def change_agent(tenant: Tenant, **changes: Any) -> Agent:
     _check(agent)
     with tenant.writing() as db:
         db.table("agent").update(1, _row(agent))
+        changed = [name for name in values if getattr(agent, name) != getattr(before, name)]
+        if changed:
+            note(db, "agent.changed", settings=" ".join(changed))
     return agent
 
 
@@ -106,6 +111,7 @@ def write_first_agent(tenant: Tenant) -> None:
     """Store the agent that a new tenant begins with."""
     with tenant.writing() as db:
         db.table("agent").insert({"id": 1, **_row(Agent())})
+        note(db, "tenant.created")
 
 
 def _row(agent: Agent) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ruma.errors import InputError, NotFoundError
-from ruma.tenant.audit import current_actor
+from ruma.tenant.audit import current_actor, note
 from ruma.tenant.clock import now
 from ruma.tenant.tenant import Tenant
 
@@ -58,6 +58,7 @@ def make_api_key(tenant: Tenant, name: str, scopes: Sequence[str], *, created_by
             [name, _hash(secret), secret[:_SHOWN], json.dumps(kept), created_by, current_actor().member_id, now()],
         )
         row = db.execute(f"select {_COLUMNS} from api_key where id = ?", [stored.lastrowid]).fetchone()
+        note(db, "api-key.made", f"key {stored.lastrowid}", scopes=" ".join(kept))
     return _key(row), secret
 
 
@@ -98,6 +99,7 @@ def revoke_api_key(tenant: Tenant, key_id: int) -> None:
     with tenant.writing() as db:
         if not db.execute("delete from api_key where id = ?", [key_id]).rowcount:
             raise NotFoundError("This key is not there any more.", hint="`ruma api-keys list` lists them.")
+        note(db, "api-key.revoked", f"key {key_id}")
 
 
 def _key(row: Sequence[Any]) -> ApiKey:

@@ -8,12 +8,14 @@ other and not its owner.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from ruma.errors import NotFoundError, SignInError, TooManyError
+from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.networks import network_of
 from ruma.tenant.tenant import Tenant
@@ -29,6 +31,8 @@ _LONGEST_SECOND_STEP = 600.0
 _FORGET_AFTER = 24 * 3600.0
 _MOST = 10_000
 _KNOWN_DAYS = 90
+_NOTED_AN_HOUR = 60
+_FAILED: dict[What, str] = {"sign-in": "sign-in.failed", "second-step": "second-step.failed"}
 _opening = threading.Lock()
 
 
@@ -55,6 +59,7 @@ class Attempts:
     def __init__(self, tenant: Tenant) -> None:
         """Take up the waits that were left when the tenant was closed."""
         self._lock = threading.Lock()
+        self._noted: deque[float] = deque()
         started = time.monotonic()
         with tenant.writing() as db:
             oldest = f"-{_KNOWN_DAYS} days"
@@ -112,6 +117,22 @@ class Attempts:
             found = [(subject, self._records[subject]) for subject in subjects if subject in self._records]
             return [(subject, one.failures, max(0.0, one.ready_at - time_now)) for subject, one in found]
 
+    def take_note(self, subject: bytes) -> bool:
+        """Tell whether the newest failure of a lane is to stand in the audit log.
+
+        The first, second, fourth, eighth … do, and so many an hour in all: guessing must not fill the log.
+        """
+        time_now = time.monotonic()
+        with self._lock:
+            record = self._records.get(subject)
+            while self._noted and time_now - self._noted[0] > 3600:
+                self._noted.popleft()
+            is_due = record is not None and record.failures & (record.failures - 1) == 0
+            if is_due and len(self._noted) < _NOTED_AN_HOUR:
+                self._noted.append(time_now)
+                return True
+            return False
+
     def drop_oldest(self) -> list[bytes]:
         """Let go of the oldest records beyond the most that are kept, and return which those were."""
         with self._lock:
@@ -157,7 +178,7 @@ def guard_attempt(tenant: Tenant, what: What, *, account: str = "", address: str
     try:
         yield
     except (SignInError, NotFoundError):
-        _store(tenant, attempts, [booking.subject for booking in bookings])
+        _store(tenant, attempts, [booking.subject for booking in bookings], noted=_FAILED.get(what, ""))
         raise
     except BaseException:
         for booking in bookings:
@@ -213,9 +234,11 @@ def _welcome(tenant: Tenant, attempts: Attempts, account: bytes, known: bytes | 
                 db.execute("insert or replace into attempt values (?, 0, 0.0, ?)", [known, now()])
 
 
-def _store(tenant: Tenant, attempts: Attempts, subjects: list[bytes]) -> None:
+def _store(tenant: Tenant, attempts: Attempts, subjects: list[bytes], *, noted: str = "") -> None:
     dropped = attempts.drop_oldest()
     with tenant.writing() as db:
+        if noted and attempts.take_note(subjects[0]):
+            note(db, noted, "", failures=attempts.rows(subjects[:1])[0][1])
         for row in attempts.rows(subjects):
             db.execute("insert or replace into attempt values (?, ?, ?, ?)", [*row, now()])
         for subject in dropped:

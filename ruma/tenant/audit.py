@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ruma.tenant.clock import now
 from ruma.tenant.networks import network_of
@@ -36,6 +37,11 @@ class Actor:
         """The member's number; 0 where no member acts."""
         return self.id if self.kind == "member" else 0
 
+    @property
+    def label(self) -> str:
+        """The kind with its number: `member 3`, `operator`."""
+        return f"{self.kind} {self.id}" if self.kind in ("member", "key") else self.kind
+
 
 @dataclass(frozen=True)
 class AuditEntry:
@@ -58,10 +64,14 @@ class AuditCheck:
     """What checking the whole log found."""
 
     entries: int
+    removed: int
+    """How many of the oldest were removed because their time was over."""
     head: str
     """The hash of the newest entry: written down elsewhere, it proves later that nothing was taken off the end."""
     broken_at: int | None
     """The first entry that does not fit the one before; None where all fit."""
+    has_head: bool | None = None
+    """Whether the hash that was asked for is that of an entry, or of the last that was removed; None where none was."""
 
 
 _RUMA = Actor()
@@ -75,9 +85,9 @@ def act_as(kind: ActorKind, id: int = 0, *, address: str = "") -> None:
 
 
 @contextmanager
-def acting_as(kind: ActorKind) -> Iterator[None]:
-    """Say who acts within a block: what Ruma does by itself in the course of somebody's request."""
-    before = _acting.set(Actor(kind))
+def acting_as(kind: ActorKind, id: int = 0) -> Iterator[None]:
+    """Say who acts within a block: Ruma by itself in the course of somebody's request, or who has just signed in."""
+    before = _acting.set(Actor(kind, id, "" if kind == "ruma" else _acting.get().network))
     try:
         yield
     finally:
@@ -87,6 +97,15 @@ def acting_as(kind: ActorKind) -> Iterator[None]:
 def current_actor() -> Actor:
     """Return who acts."""
     return _acting.get()
+
+
+def parse_actor(label: str) -> tuple[ActorKind, int] | None:
+    """Return the kind and the number that a label says, `member 3` or `operator`; None where it says none."""
+    kind, _, number = label.strip().partition(" ")
+    found = next((one for one in get_args(ActorKind) if one == kind), None)
+    if found is None or (number and not (number.isascii() and number.isdigit() and len(number) < 19)):
+        return None
+    return found, int(number or 0)
 
 
 def note(db: "Database", action: str, subject: str = "", **details: str | int | bool) -> int:
@@ -99,39 +118,121 @@ def note(db: "Database", action: str, subject: str = "", **details: str | int | 
         details: What else there is to know: numbers and names of settings, never a person's name or a text.
     """
     actor = _acting.get()
+    (tenant_id,) = db.execute("select tenant_id from ruma_identity").fetchone() or ("",)
     last = db.execute("select id, hash from audit order by id desc limit 1").fetchone()
     before = last or db.execute("select last_id, hash from audit_start").fetchone()
     row = [before[0] + 1, now(), actor.kind, actor.id, actor.network, action, subject, json.dumps(details)]
     db.execute(
-        f"insert into audit ({_COLUMNS}, hash) values (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*row, _seal(before[1], row)]
+        f"insert into audit ({_COLUMNS}, hash) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [*row, _seal(tenant_id, before[1], row)],
     )
     return int(row[0])
 
 
-def list_audit(tenant: Tenant, *, before: int | None = None, limit: int = 100) -> list[AuditEntry]:
-    """Return entries, the newest first; *before* takes only those with smaller numbers."""
+def note_now(tenant: Tenant, action: str, subject: str = "", **details: str | int | bool) -> None:
+    """Add an entry for what changes nothing else: that something was downloaded, or taken out as a file."""
+    with tenant.writing() as db:
+        note(db, action, subject, **details)
+
+
+def list_audit(
+    tenant: Tenant,
+    *,
+    before: int | None = None,
+    limit: int = 100,
+    thing: str = "",
+    actor: tuple[ActorKind, int] | None = None,
+    subject: str = "",
+    since: date | None = None,
+    until: date | None = None,
+) -> list[AuditEntry]:
+    """Return the entries to which all of this applies, the newest first.
+
+    Args:
+        tenant: Whose log it is.
+        before: Only entries with smaller numbers: for the next page.
+        limit: How many at most.
+        thing: What an action begins with, `member` or `member.invited`.
+        actor: Who acted, as a kind and a number.
+        subject: To what, as a kind and a number.
+        since: The first day.
+        until: The last day.
+    """
+    where, values = _filter(thing, actor, subject, since, until)
     with tenant.reading() as db:
         rows = db.execute(
-            f"select {_COLUMNS}, hash from audit where id < ? order by id desc limit ?", [before or 2**62, limit]
+            f"select {_COLUMNS}, hash from audit where id < ? {where} order by id desc limit ?",
+            [before or 2**62, *values, limit],
         ).fetchall()
     return [_entry(row) for row in rows]
 
 
-def check_audit(tenant: Tenant) -> AuditCheck:
-    """Compute the hash of every entry anew."""
+def list_things(tenant: Tenant) -> list[str]:
+    """Return the things that entries tell of: `member`, `document`, `session` …"""
     with tenant.reading() as db:
-        last_id, sealed = db.execute("select last_id, hash from audit_start").fetchone()
+        rows = db.execute("select distinct substr(action, 1, instr(action, '.') - 1) from audit").fetchall()
+    return sorted(row[0] for row in rows)
+
+
+def check_audit(tenant: Tenant, *, head: str = "") -> AuditCheck:
+    """Compute the hash of every entry anew.
+
+    Args:
+        tenant: Whose log it is.
+        head: The hash of an entry that was the newest once: whether it is there still is said as `has_head`.
+    """
+    with tenant.reading() as db:
+        (tenant_id,) = db.execute("select tenant_id from ruma_identity").fetchone()
+        first_id, sealed = db.execute("select last_id, hash from audit_start").fetchone()
+        has_head, last_id = head == sealed.hex(), first_id
         count, broken_at = 0, None
         for *row, kept in db.execute(f"select {_COLUMNS}, hash from audit order by id"):
-            sealed = _seal(sealed, row)
+            sealed = _seal(tenant_id, sealed, row)
             if broken_at is None and (kept != sealed or row[0] != last_id + 1):
                 broken_at = row[0]
+            has_head = has_head or kept.hex() == head
             count, last_id, sealed = count + 1, row[0], kept
-    return AuditCheck(count, sealed.hex(), broken_at)
+    return AuditCheck(count, first_id, sealed.hex(), broken_at, has_head if head else None)
 
 
-def _seal(before: bytes, row: list[Any]) -> bytes:
-    return hashlib.sha256(before + json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()).digest()
+def remove_oldest(db: "Database", last_id: int) -> int:
+    """Remove, inside a write, the entries up to that number, and return how many those were.
+
+    The log then begins where it was cut: what is left still rests on the hash of the last that went.
+    """
+    row = db.execute("select id, hash from audit where id <= ? order by id desc limit 1", [last_id]).fetchone()
+    if row is None:
+        return 0
+    db.execute("update audit_start set last_id = ?, hash = ?", list(row))
+    return db.execute("delete from audit where id <= ?", [row[0]]).rowcount
+
+
+def _filter(
+    thing: str, actor: tuple[ActorKind, int] | None, subject: str, since: date | None, until: date | None
+) -> tuple[str, list[Any]]:
+    conditions, values = [""], list[Any]()
+    if thing:
+        conditions.append("(action = ? or substr(action, 1, ?) = ?)")
+        values += [thing, len(thing) + 1, f"{thing}."]
+    if actor:
+        conditions.append("actor_kind = ? and actor_id = ?")
+        values += actor
+    if subject:
+        conditions.append("subject = ?")
+        values.append(subject)
+    if since:
+        conditions.append("at >= ?")
+        values.append(since.isoformat())
+    if until:
+        conditions.append("at < ?")
+        values.append(f"{until.isoformat()}U")  # every time of that day begins with its date and a T
+    return " and ".join(conditions), values
+
+
+def _seal(tenant_id: str, before: bytes, row: list[Any]) -> bytes:
+    # With the tenant's own id, so that entries of another tenant fit nowhere.
+    text = json.dumps([tenant_id, *row], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(before + text.encode()).digest()
 
 
 def _entry(row: Any) -> AuditEntry:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ruma.errors import NotFoundError
-from ruma.tenant.audit import current_actor
+from ruma.tenant.audit import current_actor, note
 from ruma.tenant.clock import now
 from ruma.tenant.consents import Choice, note_choices
 from ruma.tenant.erasure import ask_erasure, finish_erasure
@@ -201,6 +201,7 @@ def delete_conversation(tenant: Tenant, conversation_id: int) -> None:
         check_conversation_not_held(db, conversation_id)
         if not db.execute("delete from conversation where id = ?", [conversation_id]).rowcount:
             raise NotFoundError(GONE)
+        note(db, "conversation.deleted", f"conversation {conversation_id}")
         ask_erasure(db)
     finish_erasure(tenant)
 

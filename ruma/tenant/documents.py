@@ -140,6 +140,7 @@ def start_reindex(tenant: Tenant, embedder_id: str) -> None:
     remove_documents(tenant, ids)
     with tenant.writing() as db:
         db.execute("update search_index set embedder_id = '', dimension = 0, revision = revision + 1")
+        note(db, "index.emptied")
 
 
 def read_stored(tenant: Tenant, document_id: int) -> StoredState:
@@ -208,6 +209,9 @@ def store_document(
                 for (upload_id,) in uploads:  # who handed it over is still true
                     db.execute("update upload set document_id = ? where id = ?", [document_id, upload_id])
                 note(db, "document.corrected", f"document {document_id}", before=corrects, changed=changed)
+            else:
+                replaces = {"replaces": old[0][0]} if old else {}
+                note(db, "document.added", f"document {document_id}", source=source_id, **replaces)
             if old:
                 ask_erasure(db)
             part.rename(final)
@@ -236,6 +240,8 @@ def remove_documents(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
         found = rows.fetchall()
         chunks = delete_rows(db, [row[0] for row in found])
         db.execute("update search_index set revision = revision + 1")
+        for document_id, _ in found:
+            note(db, "document.removed", f"document {document_id}")
         ask_erasure(db)
     _unlink(tenant, [row[1] for row in found])
     sweep_uploads(tenant)

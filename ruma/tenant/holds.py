@@ -115,6 +115,11 @@ def end_due_holds(db: "Database", today: str) -> None:
         _end(db, hold_id)
 
 
+def forget_ended_holds(db: "Database", before: str) -> None:
+    """Forget, inside a write, the holds that ended before a time: their reasons may name people."""
+    db.execute("delete from hold where ended_at < ?", [before])
+
+
 def list_holds(tenant: Tenant, *, with_ended: bool = False) -> list[Hold]:
     """Return the holds, the newest first; those that have ended only where they are asked for."""
     where = "" if with_ended else "where ended_at is null"

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any, Literal, get_args
 
 from ruma.errors import InputError, NotFoundError
+from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.consents import Choice, note_choices
 from ruma.tenant.conversations import (
@@ -213,7 +214,7 @@ def close_conversation(tenant: Tenant, conversation_id: int) -> None:
     Raises:
         NotFoundError: There is no such conversation.
     """
-    _set(tenant, conversation_id, "is_closed = 1, is_read = 1")
+    _set(tenant, conversation_id, "is_closed = 1, is_read = 1", action="conversation.closed")
 
 
 def reopen_conversation(tenant: Tenant, conversation_id: int) -> None:
@@ -222,7 +223,7 @@ def reopen_conversation(tenant: Tenant, conversation_id: int) -> None:
     Raises:
         NotFoundError: There is no such conversation.
     """
-    _set(tenant, conversation_id, "is_closed = 0")
+    _set(tenant, conversation_id, "is_closed = 0", action="conversation.reopened")
 
 
 def reply(tenant: Tenant, conversation_id: int, *, author: str, text: str) -> int:
@@ -241,6 +242,7 @@ def reply(tenant: Tenant, conversation_id: int, *, author: str, text: str) -> in
         )
         if not changed.rowcount:
             raise NotFoundError(GONE)
+        note(db, "conversation.answered", f"conversation {conversation_id}")
         return add_message(db, conversation_id, "person", text, time, author=author)
 
 
@@ -383,10 +385,12 @@ def _shorten(text: str) -> str:
     return f"{cut.rstrip(' ,;:.')}…"
 
 
-def _set(tenant: Tenant, conversation_id: int, change: str, **values: Any) -> None:
+def _set(tenant: Tenant, conversation_id: int, change: str, *, action: str = "", **values: Any) -> None:
     with tenant.writing() as db:
         changed = db.execute(
             f"update conversation set {change} where id = :id and is_kept = 1", {"id": conversation_id, **values}
         )
         if not changed.rowcount:
             raise NotFoundError(GONE)
+        if action:
+            note(db, action, f"conversation {conversation_id}")

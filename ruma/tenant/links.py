@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ruma.errors import NotFoundError
+from ruma.tenant.audit import note
 from ruma.tenant.members import check_role, fold_email
 from ruma.tenant.tenant import Tenant
 
@@ -31,6 +32,11 @@ _HINTS: dict[Purpose, str] = {
     "invitation": "Ask for a new invitation.",
     "reset": "Ask for a new link.",
     "second-step": "Sign in again.",
+}
+_MADE: dict[Purpose, str] = {
+    "setup": "setup-link.made",
+    "invitation": "invitation.made",
+    "reset": "reset-link.made",
 }
 # Both ends are bounded, so that a clock that was set back brings no link back to life.
 _ALIVE = f"started_at <= :now + {_AHEAD_SECONDS} and ends_at > :now"
@@ -71,6 +77,8 @@ def make_link(
         db.execute("delete from link where purpose = ? and member_id is ? and email = ?", [purpose, member_id, email])
         row = [_hash(secret), purpose, member_id, email, role, time_now, time_now + LIFE_SECONDS[purpose]]
         db.execute("insert into link values (?, ?, ?, ?, ?, ?, ?)", row)
+        if purpose != "second-step":  # a step of a sign-in, which has an entry of its own
+            note(db, _MADE[purpose], f"member {member_id}" if member_id else "", **({"role": role} if role else {}))
     return secret
 
 
@@ -129,6 +137,7 @@ def withdraw_invitation(tenant: Tenant, email: str) -> None:
         sql = "delete from link where purpose = 'invitation' and email = ?"
         if not db.execute(sql, [fold_email(email)]).rowcount:
             raise NotFoundError(f"There is no open invitation for {email}.")
+        note(db, "invitation.withdrawn")
 
 
 def _found(row: tuple[Purpose, int | None, str, str] | None, purpose: Purpose) -> Link:

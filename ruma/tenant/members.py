@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ruma.errors import ConflictError, InputError, NotFoundError
+from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.erasure import ask_erasure, finish_erasure
 from ruma.tenant.passwords import check_password, hash_password, needs_rehash, verify_password
@@ -75,6 +76,7 @@ def insert_member(db: "Database", row: dict[str, Any]) -> Member:
         "insert into member (email, name, role, password_hash, created_at) values (?, ?, ?, ?, ?)",
         [row["email"], row["name"], row["role"], row["password_hash"], now()],
     )
+    note(db, "member.added", f"member {stored.lastrowid}", role=row["role"])
     return read_row(db, stored.lastrowid or 0)
 
 
@@ -163,6 +165,7 @@ def change_member(
         check_owner_left(db, before)
         if (before.role, before.is_disabled) != (after.role, after.is_disabled):
             end_access(db, member_id)
+        _note_change(db, before, after)
     return after
 
 
@@ -185,6 +188,7 @@ def store_password(db: "Database", member_id: int, kept: str) -> None:
     read_row(db, member_id)
     db.execute("update member set password_hash = ? where id = ?", [kept, member_id])
     end_access(db, member_id)
+    note(db, "password.changed", f"member {member_id}")
 
 
 def remove_member(tenant: Tenant, member_id: int) -> None:
@@ -198,6 +202,7 @@ def remove_member(tenant: Tenant, member_id: int) -> None:
         before = read_row(db, member_id)
         db.execute("delete from member where id = ?", [member_id])
         check_owner_left(db, before)
+        note(db, "member.removed", f"member {member_id}")
         ask_erasure(db)
     finish_erasure(tenant)
 
@@ -267,6 +272,16 @@ def count_owners(db: "Database") -> int:
     """Return how many owners can sign in, inside a read or write."""
     row = db.execute("select count(*) from member where role = 'owner' and not is_disabled").fetchone()
     return int(row[0])
+
+
+def _note_change(db: "Database", before: Member, after: Member) -> None:
+    subject = f"member {after.id}"
+    if before.name != after.name:
+        note(db, "member.renamed", subject)
+    if before.role != after.role:
+        note(db, "role.changed", subject, before=before.role, role=after.role)
+    if before.is_disabled != after.is_disabled:
+        note(db, "member.disabled" if after.is_disabled else "member.enabled", subject)
 
 
 def check_owner_left(db: "Database", before: Member) -> None:

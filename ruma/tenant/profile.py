@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ruma.errors import InputError
+from ruma.tenant.audit import note
 from ruma.tenant.tenant import Tenant
 
 _LONGEST_LINE = 200
@@ -43,7 +44,7 @@ def change_profile(tenant: Tenant, **changes: Any) -> Profile:
     Raises:
         InputError: There is no such entry, or it cannot have that value.
     """
-    profile = read_profile(tenant)
+    before = profile = read_profile(tenant)
     if unknown := changes.keys() - asdict(profile).keys():
         raise InputError(f"A profile has no {', '.join(sorted(unknown))}.")
     if not all(isinstance(value, str) for value in changes.values()):
@@ -51,6 +52,9 @@ def change_profile(tenant: Tenant, **changes: Any) -> Profile:
     profile = replace(profile, **{name: clean_entry(name, value) for name, value in changes.items()})
     with tenant.writing() as db:
         db.table("profile").update(1, asdict(profile))
+        changed = [one.name for one in fields(Profile) if getattr(profile, one.name) != getattr(before, one.name)]
+        if changed:
+            note(db, "profile.changed", entries=" ".join(changed))
     return profile
 
 

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ruma.errors import ConflictError, InputError, NotReadyError
+from ruma.tenant.audit import note
 from ruma.tenant.erasure import ask_erasure, finish_erasure
 from ruma.tenant.members import find_member, read_row
 from ruma.tenant.tenant import Tenant
@@ -65,6 +66,7 @@ def enable_second_factor(tenant: Tenant, member_id: int, secret: str, code: str)
         if read_row(db, member_id).has_second_factor:
             raise ConflictError("There is a second factor already.", hint="Switch it off first.")
         db.execute("update member set totp_secret = ?, totp_last_step = ? where id = ?", [secret, step, member_id])
+        note(db, "second-factor.enabled", f"member {member_id}")
         return _replace_recovery_codes(db, member_id)
 
 
@@ -78,6 +80,7 @@ def disable_second_factor(tenant: Tenant, member_id: int) -> None:
         read_row(db, member_id)
         db.execute("update member set totp_secret = null where id = ?", [member_id])
         db.execute("delete from recovery_code where member_id = ?", [member_id])
+        note(db, "second-factor.disabled", f"member {member_id}")
         ask_erasure(db)
     finish_erasure(tenant)
 
@@ -91,6 +94,7 @@ def replace_recovery_codes(tenant: Tenant, member_id: int) -> list[str]:
     with tenant.writing() as db:
         if not read_row(db, member_id).has_second_factor:
             raise NotReadyError("There is no second factor yet.", hint="Switch it on first.")
+        note(db, "recovery-codes.replaced", f"member {member_id}")
         return _replace_recovery_codes(db, member_id)
 
 
@@ -117,6 +121,8 @@ def check_code(tenant: Tenant, member_id: int, code: str) -> bool:
         else:
             sql = "delete from recovery_code where member_id = ? and code_hash = ?"
             used = db.execute(sql, [member_id, _hash(code)])
+            if used.rowcount:
+                note(db, "recovery-code.used", f"member {member_id}")
         return bool(used.rowcount)
 
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from ruma.errors import NotFoundError
+from ruma.tenant.audit import acting_as, note
 from ruma.tenant.clock import now
 from ruma.tenant.members import Member, end_access, member_of
 from ruma.tenant.networks import network_of
@@ -73,6 +74,8 @@ def begin_session(
         if not stored.rowcount:
             raise NotFoundError("This member cannot sign in any more.")
         db.execute("update member set last_seen_at = ? where id = ?", [now(), member_id])
+        with acting_as("member", member_id):
+            note(db, "session.begun", f"session {stored.lastrowid}")
     return secret
 
 
@@ -132,12 +135,14 @@ def end_session(tenant: Tenant, member_id: int, session_id: int) -> None:
     with tenant.writing() as db:
         if not db.execute("delete from session where id = ? and member_id = ?", [session_id, member_id]).rowcount:
             raise NotFoundError("This session has ended already.")
+        note(db, "session.ended", f"session {session_id}", member=member_id)
 
 
 def end_all_sessions(tenant: Tenant, member_id: int) -> None:
     """End every session of a member, and every open link."""
     with tenant.writing() as db:
         end_access(db, member_id)
+        note(db, "sessions.ended", f"member {member_id}")
 
 
 def _hash(secret: str) -> bytes:

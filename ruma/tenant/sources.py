@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ruma.errors import NotFoundError
+from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.documents import Removal, remove_documents
 from ruma.tenant.erasure import ask_erasure, finish_erasure
@@ -35,10 +36,12 @@ class Source:
 def add_source(tenant: Tenant, kind: Kind, location: str) -> Source:
     """Return the source of that kind and location, made if there is none."""
     with tenant.writing() as db:
-        db.execute(
+        added = db.execute(
             "insert into source (kind, location, added_at) values (?, ?, ?) on conflict do nothing",
             [kind, location, now()],
         )
+        if added.rowcount:
+            note(db, "source.added", f"source {added.lastrowid}", kind=kind)
         row = db.execute(f"{_SELECT} where kind = ? and location = ? group by source.id", [kind, location]).fetchone()
     return Source(*row)
 
@@ -98,9 +101,11 @@ def _delete_empty(tenant: Tenant, source_ids: Sequence[int]) -> bool:
     with tenant.writing() as db:
         for source_id in source_ids:
             # An ingest of this source may have stored one more meanwhile: it keeps its source.
-            db.execute(
+            removed = db.execute(
                 "delete from source where id = ? and not exists (select 1 from document where source_id = source.id)",
                 [source_id],
             )
+            if removed.rowcount:
+                note(db, "source.removed", f"source {source_id}")
         ask_erasure(db)
     return finish_erasure(tenant)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ruma.errors import ConflictError, NotFoundError, TooLargeError
-from ruma.tenant.audit import current_actor
+from ruma.tenant.audit import current_actor, note
 from ruma.tenant.clock import now
 from ruma.tenant.data_key import Key
 from ruma.tenant.database import translated
@@ -113,6 +113,7 @@ class Receiving:
                     row,
                 ).lastrowid
                 keep_file_key(db, self._sealed_id, self._key)
+                note(db, "upload.added", f"upload {upload_id}", kind=self._kind)
                 self._final.with_suffix(".part").rename(self._final)
                 sync_folder(self._final.parent)
                 is_committing = True
@@ -172,6 +173,7 @@ class Taken:
                    and document_id = (select document_id from upload where id = :id)""",
                 {"id": self.upload.id},
             )
+            note(db, "upload.read", f"upload {self.upload.id}")
         path = self._tenant.uploads_folder / self.upload.sealed_id
         with translated(path):
             path.unlink(missing_ok=True)
@@ -181,6 +183,7 @@ class Taken:
         sql = "update upload set state = 'failed', reason = ?, ended_at = ? where id = ?"
         with self._tenant.writing() as db:
             db.execute(sql, [reason, now(), self.upload.id])
+            note(db, "upload.failed", f"upload {self.upload.id}")
 
     def put_back(self) -> None:
         """Let it be read from the start later, as if it had not been taken."""
@@ -322,6 +325,8 @@ def retry_upload(tenant: Tenant, upload_id: int) -> Upload:
     with tenant.writing() as db:
         sql = "update upload set state = 'waiting', reason = '', tries = 0, ended_at = null"
         changed = db.execute(f"{sql} where id = ? and state = 'failed'", [upload_id]).rowcount
+        if changed:
+            note(db, "upload.retried", f"upload {upload_id}")
     upload = find_upload(tenant, upload_id)
     if not changed:
         raise ConflictError(f"{upload.name} did not fail, so there is nothing to try again.")
@@ -346,7 +351,8 @@ def discard_upload(tenant: Tenant, upload_id: int) -> None:
             )
         os.close(lock)
     with tenant.writing() as db:
-        db.execute("delete from upload where id = ? and state != 'done'", [upload_id])
+        if db.execute("delete from upload where id = ? and state != 'done'", [upload_id]).rowcount:
+            note(db, "upload.discarded", f"upload {upload_id}")
         ask_erasure(db)
     sweep_uploads(tenant)
     finish_erasure(tenant)
@@ -383,6 +389,7 @@ def _mark_reading(tenant: Tenant, upload: Upload) -> bool:
         reason = f"was given up: reading it was begun {MOST_TRIES} times and never came to an end."
         sql = "update upload set state = 'failed', reason = ?, ended_at = ? where id = ?"
         db.execute(sql, [reason, now(), upload.id])
+        note(db, "upload.failed", f"upload {upload.id}")
     return False
 
 
@@ -392,5 +399,7 @@ def _mark_lost(tenant: Tenant, upload: Upload) -> None:
         "update upload set state = 'failed', reason = ?, ended_at = ? where id = ? and state in ('waiting', 'reading')"
     )
     with tenant.writing() as db:
-        if not (tenant.uploads_folder / upload.sealed_id).exists():
-            db.execute(sql, ["was lost before it could be read; add it again.", now(), upload.id])
+        is_there = (tenant.uploads_folder / upload.sealed_id).exists()
+        lost = ["was lost before it could be read; add it again.", now(), upload.id]
+        if not is_there and db.execute(sql, lost).rowcount:
+            note(db, "upload.failed", f"upload {upload.id}")

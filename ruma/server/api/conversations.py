@@ -29,6 +29,7 @@ from ruma.server.inbox_shapes import (
 )
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
+from ruma.tenant.audit import note_now
 from ruma.tenant.conversations import Channel, delete_conversation
 from ruma.tenant.corrections import correct_visitor_details
 from ruma.tenant.inbox import (
@@ -149,6 +150,7 @@ def export(
 ) -> Response[bytes]:
     """Return everything that is stored of a conversation as a file: `json`, `text` or `csv`."""
     content = export_conversation(read_for_member(tenant, conversation_id), form)
+    note_now(tenant, "conversation.exported", f"conversation {conversation_id}", format=form)
     name = attachment(f"conversation-{conversation_id}.{ENDINGS[form]}")
     headers = {**DOWNLOAD_HEADERS, "content-type": f"{MEDIA_TYPES[form]}; charset=utf-8", "content-disposition": name}
     return Response(content, headers=headers, media_type=MEDIA_TYPES[form])

@@ -11,7 +11,7 @@ from ruma.tenant.key_report import describe_key
 from ruma.tenant.tenant import Tenant
 
 
-@get("/data-key", policy=MANAGE, sync_to_thread=True, responses=answers_with(KeyPlace, 401, 403, 404))
+@get("/data-key", policy=MANAGE, sync_to_thread=True, responses=answers_with(KeyPlace, 400, 401, 403, 404))
 def show_data_key(tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]) -> KeyPlace:
     """Say where the key of the tenant's data is kept, since when, and when it was rotated last."""
     found = describe_key(resources.home.settings, tenant.folder, tenant.manifest)

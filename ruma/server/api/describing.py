@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
-from ruma.server import agent_shapes, export_shapes, policy_shapes, rights_shapes
+from ruma.server import agent_shapes, export_shapes, policy_shapes, retention_shapes, rights_shapes
 from ruma.server.api import inbox_examples, member_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
@@ -75,6 +75,7 @@ _EXAMPLES: dict[type, Any] = {
     **export_shapes.EXAMPLES,
     **rights_shapes.EXAMPLES,
     **policy_shapes.EXAMPLES,
+    **retention_shapes.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
@@ -85,6 +86,7 @@ _SENT = {
     **member_examples.SENT,
     **export_shapes.SENT,
     **rights_shapes.SENT,
+    **retention_shapes.SENT,
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),
@@ -188,6 +190,10 @@ def _describe_bytes(paths: dict[str, Any]) -> None:
     for path in ("conversation/export", "exports/{export_id}/file"):
         answers = paths[f"/t/{{name}}/api/{path}"]["get"]["responses"]
         answers["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
+    line = retention_shapes.EXPORTED
+    log = paths["/t/{name}/api/audit/export"]["get"]["responses"]
+    lines = {"application/x-ndjson": {"schema": {"type": "string"}, "examples": {"entry": {"value": line}}}}
+    log["200"] = {"description": "The file.", "content": {**lines, "text/csv": {"schema": {"type": "string"}}}}
     original["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
 
 

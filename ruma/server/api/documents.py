@@ -15,6 +15,7 @@ from ruma.server.export_shapes import CorrectedText, DocumentCorrected
 from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import DocumentId, DocumentList, DocumentSummary, DocumentText, Number, Section
+from ruma.tenant.audit import note_now
 from ruma.tenant.documents import FoundDocument, find_documents, read_document, read_original_of
 from ruma.tenant.sources import remove_with_sources
 from ruma.tenant.tenant import Tenant
@@ -75,6 +76,7 @@ def download_original(tenant: NamedDependency[Tenant], document_id: Number) -> S
     """Return the file that a document was read from, as a download."""
     name = read_document(tenant, document_id).name
     headers = {**DOWNLOAD_HEADERS, "content-disposition": attachment(name)}
+    note_now(tenant, "original.downloaded", f"document {document_id}")
     return Stream(read_original_of(tenant, document_id), headers=headers, media_type="application/octet-stream")
 
 

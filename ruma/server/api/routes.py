@@ -17,6 +17,7 @@ from ruma.server.api import (
     pairs,
     privacy,
     profile,
+    retention,
     rights,
     sources,
 )
@@ -82,6 +83,7 @@ def tenant_api() -> Router:
             privacy.show_ledger,
             profile.show_profile,
             profile.edit_profile,
+            *retention.RETENTION,
             pairs.show_pairs,
             pairs.show_pair,
             pairs.add_pair,

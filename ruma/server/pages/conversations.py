@@ -14,7 +14,7 @@ from litestar.response import Redirect
 
 from ruma.business.handover import answer_visitor
 from ruma.errors import InputError
-from ruma.server.access import INBOX, INBOX_READ, WRITE, Principal, principal_of
+from ruma.server.access import INBOX, INBOX_READ, MANAGE, WRITE, Principal, principal_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.chat import split_answer
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
@@ -24,6 +24,7 @@ from ruma.server.shapes import Number, Said, said_of
 from ruma.tenant.consents import read_consent
 from ruma.tenant.conversations import delete_conversation
 from ruma.tenant.corrections import correct_visitor_details
+from ruma.tenant.holds import holds_on
 from ruma.tenant.inbox import (
     PAGE,
     ConversationDetails,
@@ -285,6 +286,8 @@ def _page(
         said=said,
         channels=CHANNELS,
         may_write=principal.may(INBOX),
+        may_hold=principal.may(MANAGE),
+        holds=holds_on(tenant, details.info.id),
         may_improve=principal.may(WRITE),
         sends_mail=resources.outbox.is_set_up,
         text=text,

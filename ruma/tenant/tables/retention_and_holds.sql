@@ -14,9 +14,9 @@ create table retention (
 ) strict;
 insert into retention (id) values (1);
 
--- What there was on a day: whatever has no greater number is at least that old, whatever its own date says.
+-- What there was at a time: whatever has no greater number is at least that old, whatever its own date says.
 create table retention_mark (
-    day text not null, kind text not null, last_id integer not null, primary key (day, kind)
+    kind text not null, at real not null, last_id integer not null, primary key (kind, at)
 ) strict, without rowid;
 
 -- What must be kept, whatever the plan or anybody says: one conversation, or everything where none is named.
