@@ -81,14 +81,19 @@ def test_with_a_mail_server_here_the_kernel_allows_its_port_alone() -> None:
 
 
 @needs("strace")
-def test_offline_nothing_is_reached_with_mail_and_a_chat(tmp_path: Path) -> None:
-    """Reading, asking, a server with a question, a hand-over and mail set up: no address but this machine's."""
+@pytest.mark.parametrize("is_offline", [True, False])
+def test_nothing_is_reached_with_a_chat(tmp_path: Path, is_offline: bool) -> None:
+    """Reading, asking, a server with a question and a hand-over: no address but this machine's.
+
+    Offline that holds with mail set up; else it shows that there is no telemetry and no look for a new version.
+    """
     home, documents, trace = tmp_path / "home", tmp_path / "documents", tmp_path / "trace"
     documents.mkdir()
     (documents / "hours.md").write_text("# Hours\n\nThe shop opens on Sundays from 8:00 to 12:00.\n")
-    for name, value in (("smtp_host", "192.0.2.25"), ("mail_from", "agent@shop.example"), ("port", 0)):
+    mail = {"smtp_host": "192.0.2.25", "mail_from": "agent@shop.example"} if is_offline else {}
+    for name, value in {**mail, "port": 0}.items():
         write_setting(home, name, value)
-    env = environ_of(home, RUMA_OFFLINE="1")
+    env = environ_of(home, RUMA_OFFLINE="1" if is_offline else "0")
 
     def traced(*args: str) -> None:
         command = [*STRACE, "-A", "-o", str(trace), *RUMA, *args]

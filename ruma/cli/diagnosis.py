@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ from ruma.cli.output import note, plural, print_json, print_row, showing_steps, 
 from ruma.cli.parts import Parts
 from ruma.errors import RumaError
 from ruma.offline import is_offline, landlock_version, wall
+
+if TYPE_CHECKING:
+    from ruma.tenant.tenant import Tenant
 
 MINIMUMS = {
     "litestar": "2.25.0",
@@ -225,14 +228,28 @@ def _check_tenants(parts: Parts) -> Iterator[Finding]:
         subject = f"tenant {name}"
         try:
             with showing_steps(f"Examining {name}"), parts.home.open(name) as tenant:
-                health = examine(tenant)
+                health, policy = examine(tenant), _policy_finding(tenant)
         except RumaError as exc:
             yield Finding(subject, "problem", str(exc), exc.hint)
             continue
         for problem in health.problems:
             yield Finding(subject, "problem", problem, "Ingest the document again, or restore a backup.")
+        yield policy
         if not health.problems:
             yield Finding(subject, "well", f"{plural(health.documents, 'document')}, all whole")
+
+
+def _policy_finding(tenant: "Tenant") -> Finding:
+    from ruma.tenant.policy_versions import read_check
+
+    subject, hint = f"policy of {tenant.name}", f"ruma policy --check --tenant {tenant.name}"
+    last = read_check(tenant)
+    if last is None:
+        return Finding(subject, "absent", "its privacy policy was not checked yet", hint)
+    untrue = [finding["name"] for finding in last.findings if finding["is_true"] is False]
+    if untrue:
+        return Finding(subject, "problem", f"not true on {last.checked_at[:10]}: {', '.join(untrue)}", hint)
+    return Finding(subject, "well", f"every statement that can be checked was true on {last.checked_at[:10]}")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -307,7 +307,7 @@ def chat_has_its_menu(system: System) -> str:
     chats = [page for page in system.pages if 'class="chat' in page.body]
     if not chats and (system.facts.agent.websites or system.facts.agent.is_published):
         return "No page with a chat was shown."
-    without = [page.path for page in chats if 'id="menu"' not in page.body or 'value="delete"' not in page.body]
+    without = [page.path for page in chats if 'id="menu"' not in page.body or 'value="data"' not in page.body]
     return _listed("There is no such menu on", without)
 
 
