@@ -1,6 +1,7 @@
 """Answers from a language model: the seam that chat uses, and the model that runs in a process of its own."""
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ WAITING, WAITING_OF_ONE_TENANT = 32, 16
 
 SILENCE_SECONDS = 60.0
 """A process that is at work and says nothing for so long hangs, and is ended."""
+
+FORGET_SECONDS = 2.0
+"""How long whoever asks to forget waits for the process to end."""
 
 LOAD_SECONDS, TRIAL_SECONDS, SLOWEST_DISK = 60.0, 600.0, 20e6
 SPARE_MEMORY = 3 << 30
@@ -74,6 +78,14 @@ class Generator(ABC):
             InputError: The conversation is too long for the model.
             ModelError: The model cannot be loaded, is busy, or stopped; from the iterator: the answer is incomplete.
         """
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that may remember something."""
+        return False
+
+    def forget(self) -> None:  # noqa: B027 - one without a process holds nothing
+        """Give back all memory that may hold something of a conversation; answers under way are still written."""
 
     @abstractmethod
     def close(self) -> None:
@@ -147,6 +159,7 @@ class LocalGenerator(Generator):
         }
         self._lock = threading.Lock()
         self._process: ModelProcess | None = None
+        self._leaving: threading.Thread | None = None
         self._is_closed = False
 
     @property
@@ -190,6 +203,25 @@ class LocalGenerator(Generator):
             raise self._too_long(process, f"{reply.get('tokens')} tokens")
         return TokenStream(process, number, replies)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, be it one that is about to end."""
+        return self.pid != 0 or (self._leaving is not None and self._leaving.is_alive())
+
+    def forget(self) -> None:
+        """End the process, when the answers under way are written; the next question starts a new one.
+
+        Overwriting what the model holds would leave the questions themselves in memory that was given back to the
+        process and not to the system. Waits a moment for it.
+        """
+        with self._lock:
+            process, self._process = self._process, None
+            if process is None or process.is_over:
+                return
+            self._leaving = threading.Thread(target=_end_when_idle, args=(process,), daemon=True)
+            self._leaving.start()
+        self._leaving.join(FORGET_SECONDS)
+
     def close(self) -> None:
         """End the process; answers that are still being written fail."""
         with self._lock:
@@ -197,9 +229,13 @@ class LocalGenerator(Generator):
             process = self._process
         if process:
             process.close()
+        if self._leaving:
+            self._leaving.join(FORGET_SECONDS)
 
     def _running(self) -> ModelProcess:
         """Return a process that has loaded the model."""
+        if self._leaving:
+            self._leaving.join(SILENCE_SECONDS)  # two at once would need the memory twice
         with self._lock:
             if self._is_closed:
                 raise ModelError(f"The language model {self.name} was closed.")
@@ -243,6 +279,13 @@ def open_generator(settings: Settings, name: str) -> LocalGenerator:
         NotFoundError: There is no such model.
     """
     return LocalGenerator(find_model(settings, name), threads=settings.thread_count)
+
+
+def _end_when_idle(process: ModelProcess) -> None:
+    end = time.monotonic() + SILENCE_SECONDS
+    while process.count_open() and not process.is_over and time.monotonic() < end:
+        time.sleep(0.05)
+    process.close()
 
 
 def _plain(turns: Sequence[Turn]) -> list[list[Any]]:

@@ -21,6 +21,7 @@ WORDS = {
     "link": "one-time links",
     "member": "members",
     "message": "messages",
+    "name_at_export": "exports that named the member",
     "name_at_upload": "uploads that named the member",
     "name_in_reply": "replies that named the member",
     "recovery_code": "recovery codes",

@@ -31,6 +31,7 @@ from ruma.server.pages import (
     conversations,
     correcting,
     data,
+    erasures,
     exports,
     overview,
     pairs,
@@ -88,6 +89,7 @@ _PAGES = (
     *privacy.PRIVACY,
     *exports.EXPORT_PAGES,
     *rights.RIGHTS,
+    *erasures.ERASURE_PAGES,
     *data.DATA,
     *audit.AUDIT,
 )
@@ -156,6 +158,7 @@ def create_app(
     async def keep_open(_: Litestar) -> AsyncIterator[None]:
         await sync_to_thread(resources.warm)
         await sync_to_thread(resources.uploads.start, home.names())
+        resources.start_forgetting()
         await sync_to_thread(resources.exports.start, home.names())
         chores = asyncio.create_task(do_chores(resources, (public or PublicAddress()).origin))
         resources.daily.start()

@@ -11,8 +11,10 @@ from ruma.models.embedder import Embedder
 from ruma.models.generator import Generator
 from ruma.privacy.export_jobs import ExportWorker
 from ruma.server.daily import DailyWorker
+from ruma.server.forgetting import Forgetter
 from ruma.tenant.home import Home
 from ruma.tenant.names import check_name
+from ruma.tenant.receipts import Check
 from ruma.tenant.tenant import Tenant
 
 NOTHING_HERE = "There is nothing at this address."
@@ -37,9 +39,18 @@ class Resources:
         self._embedder_lock, self._generator_lock, self._tenant_lock = (threading.Lock() for _ in range(3))
         self._answering = 0
         self._answering_lock = threading.Lock()
+        self._forgetter = Forgetter(self._open_tenants, self._open_generators)
         self.uploads = UploadWorker(home.settings, self.tenant, self.embedder, lambda: self._answering > 0)
         self.exports = ExportWorker(home.settings, self.tenant, lambda: self._answering > 0)
         self.daily = DailyWorker(home.settings, home.names, home.open, lambda: self._answering > 0)
+
+    def forget(self, tenant: Tenant) -> Check:
+        """Forget what was erased in a tenant, and say how; caches at once, the memory of model processes soon."""
+        return self._forgetter.forget(tenant)
+
+    def start_forgetting(self) -> None:
+        """Begin to forget also what other processes erase."""
+        self._forgetter.start()
 
     def warm(self) -> None:
         """Open the embedder and use it once, so that the first visitor waits for nothing."""
@@ -103,9 +114,18 @@ class Resources:
             self._tenants[name] = tenant
             return tenant
 
+    def _open_tenants(self) -> list[Tenant]:
+        with self._tenant_lock:
+            return list(self._tenants.values())
+
+    def _open_generators(self) -> list[Generator]:
+        with self._generator_lock:
+            return [one for one in self._generators.values() if one is not None]
+
     def close(self) -> None:
         """Close everything that was opened."""
         self.daily.stop()
+        self._forgetter.stop()
         self.uploads.stop()
         self.exports.stop()
         self.outbox.close()

@@ -35,9 +35,10 @@ from ruma.tenant.receipts import (
 )
 from ruma.tenant.residue import (
     Fingerprints,
+    LogState,
     find_in_pages,
     make_fingerprints,
-    pages_in_log,
+    read_log,
 )
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.traces import (
@@ -145,7 +146,7 @@ def last_erasure(tenant: Tenant) -> int:
 def _remove(tenant: Tenant, kind: Kind, numbers: Sequence[int], keys_to: int | None) -> _Removed:
     """Delete the rows, and write the receipt's draft, in one transaction."""
     numbers = sorted(set(numbers))
-    with _keeping_log(tenant):
+    with _keeping_log(tenant) as before:
         with tenant.writing() as db:
             rows = find_rows(db, kind, numbers)
             if not numbers or len(next(iter(rows.values()), ())) != len(numbers):
@@ -164,19 +165,19 @@ def _remove(tenant: Tenant, kind: Kind, numbers: Sequence[int], keys_to: int | N
             files += exports
             counts = {**counts, **more, "sealed_file": len(files)}
             number = _write_draft(db, tenant, kind, numbers, counts, traces, files, checked)
-        pages = pages_in_log(tenant.database_file)
+        pages = read_log(tenant.database_file).pages_since(before)
     return _Removed(number, pages)
 
 
 @contextmanager
-def _keeping_log(tenant: Tenant) -> Iterator[None]:
-    """Keep the log from being begun anew, so that it still says which pages a transaction wrote when that is over.
+def _keeping_log(tenant: Tenant) -> Iterator[LogState]:
+    """Keep what is written to the log from now on in it, so that it says afterwards which pages a transaction wrote.
 
-    A page that the log has is one that the transaction wrote: the rows that went lay there.
+    Those are the pages that the rows lay on: a deletion writes every page that it takes something from.
     """
     with tenant.reading() as db:
         db.execute("select revision from search_index").fetchone()  # from here on a reader needs this log
-        yield
+        yield read_log(tenant.database_file)
 
 
 def _delete(
@@ -239,6 +240,7 @@ def _delete_member(db: "Database", number: int, keys_to: int | None) -> tuple[di
            where added_by_id = :id or (added_by_id = 0 and added_by = :name)""",
         mine,
     ).rowcount
+    counts["name_at_export"] = db.execute("update export set asked_by = '' where asked_by = ?", [member.name]).rowcount
     db.execute("delete from link where email = ? or member_id = ?", [member.email, number])
     db.execute("delete from member where id = ?", [number])
     check_owner_left(db, member)

@@ -156,14 +156,34 @@ def clear_pages(path: Path, key: bytes, *, only: Collection[int] | None = None) 
         raise DamagedError(f"{path} cannot be read: {exc.strerror}.") from exc
 
 
-def pages_in_log(database: Path) -> set[int]:
-    """Return the numbers of the pages that the log has frames of: what was written since it was last emptied."""
+@dataclass(frozen=True)
+class LogState:
+    """The valid frames of the log at a moment: the salt that they bear, and the page that each is of."""
+
+    salt: bytes
+    pages: tuple[int, ...]
+
+    def pages_since(self, before: "LogState") -> set[int]:
+        """Return the pages that were written since an earlier moment; where the log was begun anew, all of it."""
+        return set(self.pages[len(before.pages) :] if self.salt == before.salt else self.pages)
+
+
+def read_log(database: Path) -> LogState:
+    """Return which pages the log has valid frames of (SQLite's file format, section 4.1)."""
     try:
-        log = database.with_name(f"{database.name}-wal").read_bytes()
+        file = os.open(database.with_name(f"{database.name}-wal"), os.O_RDONLY)
     except FileNotFoundError:
-        return set()
-    step = _FRAME_HEAD + _PAGE
-    return {int.from_bytes(log[at : at + 4], "big") for at in range(_WAL_HEAD, len(log) - step + 1, step)}
+        return LogState(b"", ())
+    try:
+        salt, pages = os.pread(file, 8, 16), []
+        for at in range(_WAL_HEAD, os.fstat(file).st_size, _FRAME_HEAD + _PAGE):
+            head = os.pread(file, 16, at)
+            if head[8:] != salt:
+                break
+            pages.append(int.from_bytes(head[:4], "big"))
+    finally:
+        os.close(file)
+    return LogState(salt, tuple(pages))
 
 
 def read_terms(db: "Database", index: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from ruma.config import Settings
 from ruma.errors import DamagedError, StoreError
 from ruma.tenant.documents import list_documents, read_document, store_document
 from ruma.tenant.home import Home
+from ruma.tenant.receipts import read_receipt
 from ruma.tenant.sources import add_source
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.uploads import list_uploads
@@ -175,7 +176,11 @@ def test_c23_killed_at_any_moment_of_deleting_a_tenant(home: Path, tmp_path: Pat
             assert is_key_gone
         listed = ruma("tenant", "list", "--json", home=home)
         assert json.loads(listed.stdout) == []
-        assert not [file for file in home.rglob("*") if file.is_file() and file.name not in {"machine.key", "lock"}]
+        left = [file for file in home.rglob("*") if file.is_file() and file.name not in {"machine.key", "lock"}]
+        assert {file.parent for file in left} <= {home / "receipts"}
+        receipts = list((home / "receipts").glob("2*.json"))
+        assert len(receipts) == 1, "the command that finished the deletion wrote no receipt, or a second one"
+        assert read_receipt(receipts[0].read_text()).receipt.is_complete
 
     every_point(
         [*RUMA, "tenant", "delete", "acme", "--yes"],

@@ -1,6 +1,7 @@
 """The inbox: visitors' conversations, for members and for programs that help them."""
 
 from datetime import date
+from functools import partial
 from typing import Annotated
 
 from litestar import Response, delete, get, patch, post
@@ -9,9 +10,10 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from ruma.business.handover import answer_visitor
 from ruma.privacy.conversation_files import ENDINGS, MEDIA_TYPES, Format, export_conversation
+from ruma.privacy.erasing import erase_conversation
 from ruma.server.access import INBOX, INBOX_READ, Principal
 from ruma.server.api.describing import answers_with, fails_with
-from ruma.server.api.documents import DOWNLOAD_HEADERS, attachment
+from ruma.server.api.documents import DOWNLOAD_HEADERS, attachment, receipt_header
 from ruma.server.guarding import require_json
 from ruma.server.inbox_shapes import (
     ConversationChange,
@@ -30,7 +32,7 @@ from ruma.server.inbox_shapes import (
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.audit import note_now
-from ruma.tenant.conversations import Channel, delete_conversation
+from ruma.tenant.conversations import Channel
 from ruma.tenant.corrections import correct_visitor_details
 from ruma.tenant.inbox import (
     MOST_A_PAGE,
@@ -132,9 +134,11 @@ def send_reply(
     sync_to_thread=True,
     responses=fails_with(400, 401, 403, 404),
 )
-def remove_conversation(tenant: NamedDependency[Tenant], conversation_id: Number) -> None:
-    """Delete a conversation with everything that was said in it."""
-    delete_conversation(tenant, conversation_id)
+def remove_conversation(
+    tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], conversation_id: Number
+) -> Response[None]:
+    """Erase a conversation with all that was said in it. The header `X-Ruma-Receipt` has the erasure's number."""
+    return receipt_header(erase_conversation(tenant, conversation_id, forget=partial(resources.forget, tenant)))
 
 
 @get(

@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
-from ruma.server import agent_shapes, export_shapes, policy_shapes, retention_shapes, rights_shapes
+from ruma.server import agent_shapes, erasure_shapes, export_shapes, policy_shapes, retention_shapes, rights_shapes
 from ruma.server.api import inbox_examples, member_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
@@ -76,6 +76,7 @@ _EXAMPLES: dict[type, Any] = {
     **rights_shapes.EXAMPLES,
     **policy_shapes.EXAMPLES,
     **retention_shapes.EXAMPLES,
+    **erasure_shapes.EXAMPLES,
 }
 _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
@@ -87,6 +88,7 @@ _SENT = {
     **export_shapes.SENT,
     **rights_shapes.SENT,
     **retention_shapes.SENT,
+    **erasure_shapes.SENT,
 }
 _FAILURES = {
     400: ("The request cannot be understood.", Problem("bad_request", "The question is empty.")),
@@ -194,6 +196,8 @@ def _describe_bytes(paths: dict[str, Any]) -> None:
     log = paths["/t/{name}/api/audit/export"]["get"]["responses"]
     lines = {"application/x-ndjson": {"schema": {"type": "string"}, "examples": {"entry": {"value": line}}}}
     log["200"] = {"description": "The file.", "content": {**lines, "text/csv": {"schema": {"type": "string"}}}}
+    receipt = paths["/t/{name}/api/erasures/{erasure_id}/receipt"]["get"]["responses"]
+    receipt["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
     original["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
 
 

@@ -1,14 +1,16 @@
 """The documents that the agent answers from."""
 
+from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
-from litestar import delete, get, put
+from litestar import Response, delete, get, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 from litestar.response import Stream
 
 from ruma.ingest.correcting import correct_document
+from ruma.privacy.erasing import erase_document
 from ruma.server.access import READ, WRITE
 from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.export_shapes import CorrectedText, DocumentCorrected
@@ -17,7 +19,7 @@ from ruma.server.resources import Resources
 from ruma.server.shapes import DocumentId, DocumentList, DocumentSummary, DocumentText, Number, Section
 from ruma.tenant.audit import note_now
 from ruma.tenant.documents import FoundDocument, find_documents, read_document, read_original_of
-from ruma.tenant.sources import remove_with_sources
+from ruma.tenant.receipts import Kept
 from ruma.tenant.tenant import Tenant
 
 MOST_DOCUMENTS = 1000
@@ -103,14 +105,20 @@ def correct_text(
 
 
 @delete("/documents/{document_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404))
-def remove_document(tenant: NamedDependency[Tenant], document_id: Number) -> None:
-    """Remove a document and everything that was made from it.
+def remove_document(
+    tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], document_id: Number
+) -> Response[None]:
+    """Erase a document and everything that was made from it. The header `X-Ruma-Receipt` has the erasure's number.
 
     Raises:
         NotFoundError: There is no such document.
     """
-    read_document(tenant, document_id)
-    remove_with_sources(tenant, [document_id])
+    return receipt_header(erase_document(tenant, document_id, forget=partial(resources.forget, tenant)))
+
+
+def receipt_header(kept: Kept) -> Response[None]:
+    """Return the answer to a deletion: nothing but the number of its receipt."""
+    return Response(None, status_code=204, headers={"x-ruma-receipt": str(kept.id)})
 
 
 def attachment(name: str) -> str:

@@ -1,15 +1,18 @@
 """Members and invitations, for owners and keys that manage."""
 
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
-from litestar import Request, delete, get, patch, post
+from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 
 from ruma.business.notices import invitation_notice
+from ruma.privacy.erasing import erase_member
 from ruma.server.access import MANAGE, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.api.documents import receipt_header
 from ruma.server.guarding import require_json
 from ruma.server.member_shapes import (
     MemberChange,
@@ -24,7 +27,7 @@ from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.joining import invite, make_reset_link
 from ruma.tenant.links import list_invitations, withdraw_invitation
-from ruma.tenant.members import change_member, find_member, list_members, remove_member
+from ruma.tenant.members import change_member, find_member, list_members
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
 
@@ -50,9 +53,18 @@ def edit_member(data: JSONBody[MemberChange], tenant: NamedDependency[Tenant], m
 
 
 @delete("/members/{member_id:int}", policy=MANAGE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404, 409))
-def drop_member(tenant: NamedDependency[Tenant], member_id: Number) -> None:
-    """Remove a member for good."""
-    remove_member(tenant, member_id)
+def drop_member(
+    tenant: NamedDependency[Tenant],
+    resources: NamedDependency[Resources],
+    member_id: Number,
+    keys_to: Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1)] = None,
+) -> Response[None]:
+    """Erase a member. API keys that the member made end, or go to the member `keys_to`.
+
+    The header `X-Ruma-Receipt` has the erasure's number.
+    """
+    forget = partial(resources.forget, tenant)
+    return receipt_header(erase_member(tenant, member_id, keys_to=keys_to, forget=forget))
 
 
 @post(

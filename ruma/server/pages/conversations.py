@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
@@ -14,6 +15,7 @@ from litestar.response import Redirect
 
 from ruma.business.handover import answer_visitor
 from ruma.errors import InputError
+from ruma.privacy.erasing import erase_conversation
 from ruma.server.access import INBOX, INBOX_READ, MANAGE, WRITE, Principal, principal_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.chat import split_answer
@@ -22,7 +24,6 @@ from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number, Said, said_of
 from ruma.tenant.consents import read_consent
-from ruma.tenant.conversations import delete_conversation
 from ruma.tenant.corrections import correct_visitor_details
 from ruma.tenant.holds import holds_on
 from ruma.tenant.inbox import (
@@ -251,14 +252,20 @@ async def leave_unread(tenant: NamedDependency[Tenant], conversation_id: Number)
 
 
 @post("/t/{name:str}/conversations/{conversation_id:int}/delete", policy=INBOX, include_in_schema=False)
-async def delete(tenant: NamedDependency[Tenant], conversation_id: Number) -> Redirect:
-    """Delete a conversation."""
-    await sync_to_thread(delete_conversation, tenant, conversation_id)
+async def delete(
+    tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], conversation_id: Number
+) -> Redirect:
+    """Erase a conversation."""
+    await sync_to_thread(_erase, tenant, conversation_id, resources)
     return lead_to(tenant, "conversations", done="deleted")
 
 
 def _send(tenant: Tenant, conversation_id: int, resources: Resources, author: str, text: str) -> bool:
     return answer_visitor(tenant, conversation_id, resources.outbox, author=author, text=text).is_mailed
+
+
+def _erase(tenant: Tenant, conversation_id: int, resources: Resources) -> None:
+    erase_conversation(tenant, conversation_id, forget=partial(resources.forget, tenant))
 
 
 def _leave_unread(tenant: Tenant, conversation_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -10,6 +11,7 @@ from litestar.di import NamedDependency
 
 from ruma.business.notices import invitation_notice
 from ruma.errors import RumaError
+from ruma.privacy.erasing import erase_member
 from ruma.server.access import MANAGE, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.failures import Problem, describe_failure
@@ -19,7 +21,7 @@ from ruma.server.shapes import Number
 from ruma.tenant.api_keys import SCOPES, list_api_keys, make_api_key, revoke_api_key
 from ruma.tenant.joining import invite, make_reset_link
 from ruma.tenant.links import list_invitations, withdraw_invitation
-from ruma.tenant.members import ROLES, change_member, find_member, list_members, remove_member
+from ruma.tenant.members import ROLES, change_member, find_member, list_members
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.terms import list_acceptances
@@ -122,10 +124,12 @@ def drop_member(
     request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
     member_id: Number,
 ) -> Response[Any]:
-    """Remove a member for good."""
-    return _do(request, tenant, principal, lambda: remove_member(tenant, member_id), done="removed")
+    """Erase a member, with the API keys that the member made."""
+    forget = partial(resources.forget, tenant)
+    return _do(request, tenant, principal, lambda: erase_member(tenant, member_id, forget=forget), done="removed")
 
 
 @post("/t/{name:str}/people/{member_id:int}/reset", policy=MANAGE, sync_to_thread=True, include_in_schema=False)

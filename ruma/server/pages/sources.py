@@ -1,6 +1,8 @@
 """The page of sources: hand files and texts over, see what became of them, look into documents, remove them."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
@@ -12,13 +14,13 @@ from litestar.response import Redirect
 
 from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.ingest.sniffing import MEDIA_NAMES
+from ruma.privacy.erasing import erase_document
 from ruma.server.access import READ, WRITE, Principal, principal_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.uploading import keep_text
 from ruma.tenant.documents import FoundDocument, find_documents
-from ruma.tenant.sources import remove_with_sources
 from ruma.tenant.tenant import Tenant
 from ruma.tenant.uploads import Upload, count_uploads, discard_upload, list_uploads, retry_upload
 
@@ -113,10 +115,12 @@ async def add_text(
 
 
 @post("/t/{name:str}/sources/remove", policy=WRITE, include_in_schema=False)
-async def remove_document(request: Request[Any, Any, Any], tenant: NamedDependency[Tenant]) -> Redirect:
-    """Remove a document."""
+async def remove_document(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]
+) -> Redirect:
+    """Erase a document."""
     form = await read_form(request)
-    await sync_to_thread(remove_with_sources, tenant, [_number(form, "document")])
+    await sync_to_thread(_erase, tenant, _number(form, "document"), resources)
     return _back(tenant, form, done="removed")
 
 
@@ -224,6 +228,11 @@ def _number(form: dict[str, list[str]], name: str) -> int:
     if not (value.isascii() and value.isdecimal() and len(value) < 19):
         raise NotFoundError("This is not there any more.")
     return int(value)
+
+
+def _erase(tenant: Tenant, document_id: int, resources: Resources) -> None:
+    with suppress(NotFoundError):  # somebody else was quicker: the list says so
+        erase_document(tenant, document_id, forget=partial(resources.forget, tenant))
 
 
 def _back(tenant: Tenant, form: dict[str, list[str]], *, done: str = "") -> Redirect:

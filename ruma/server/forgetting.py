@@ -1,0 +1,83 @@
+"""Makes the running server forget what was erased: its caches, and the memory of the model processes.
+
+Also what another process erased, a command for example: the server looks every few seconds.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from ruma.errors import NotFoundError, StoreError
+from ruma.models.generator import Generator
+from ruma.tenant.erasures import last_erasure
+from ruma.tenant.receipts import Check
+from ruma.tenant.tenant import Tenant
+
+LOOK_SECONDS = 2.0
+PAUSE_SECONDS = 20.0
+"""A model process is ended for an erasure at most so often: a visitor who erases again and again delays nobody more."""
+
+_ENDED = "The process of the language model was ended, and its memory given back: nothing of it is remembered."
+_ENDS = (
+    f"The process of the language model ends within {PAUSE_SECONDS:.0f} seconds, or when the answers under way are "
+    "written; nothing of it is remembered then."
+)
+_NONE = "No language model was running, so none remembers anything of it."
+
+
+class Forgetter:
+    """Ends model processes after erasures, and empties the caches of tenants."""
+
+    def __init__(self, tenants: Callable[[], Sequence[Tenant]], generators: Callable[[], Sequence[Generator]]) -> None:
+        """Take the ways to what is open."""
+        self._tenants, self._generators = tenants, generators
+        self._seen: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._is_due = False
+        self._ended_at = -PAUSE_SECONDS
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to look for what other processes erase."""
+        self._thread = threading.Thread(target=self._run, name="ruma-forgetting", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def forget(self, tenant: Tenant) -> Check:
+        """Forget what was erased in a tenant, now or, for a model process that is at work, soon; say which."""
+        tenant.vectors = tenant.pairs = None
+        with suppress(NotFoundError, StoreError):
+            self._seen[tenant.id] = last_erasure(tenant)
+        running = [one for one in self._generators() if one.is_running]
+        if not running:
+            return Check("memory", 0, 0, _NONE)
+        self._is_due = True
+        self._end_processes()
+        is_ended = not self._is_due and not any(one.is_running for one in running)
+        return Check("memory", len(running), 0, _ENDED if is_ended else _ENDS)
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            for tenant in self._tenants():
+                with suppress(NotFoundError, StoreError):
+                    last = last_erasure(tenant)
+                    if self._seen.setdefault(tenant.id, last) != last:
+                        self._seen[tenant.id] = last
+                        tenant.vectors = tenant.pairs = None
+                        self._is_due = True
+            self._end_processes()
+
+    def _end_processes(self) -> None:
+        with self._lock:
+            if not self._is_due or time.monotonic() - self._ended_at < PAUSE_SECONDS:
+                return
+            self._is_due, self._ended_at = False, time.monotonic()
+            for generator in self._generators():
+                generator.forget()
