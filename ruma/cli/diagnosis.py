@@ -242,7 +242,7 @@ def _check_tenants(parts: Parts) -> Iterator[Finding]:
 def _policy_finding(tenant: "Tenant") -> Finding:
     from ruma.tenant.policy_versions import read_check
 
-    subject, hint = f"policy of {tenant.name}", f"ruma policy --check --tenant {tenant.name}"
+    subject, hint = f"policy of {tenant.name}", f"ruma policy --check -t {tenant.name}"
     last = read_check(tenant)
     if last is None:
         return Finding(subject, "absent", "its privacy policy was not checked yet", hint)
