@@ -96,12 +96,19 @@ def test_an_owner_asks_on_the_page(client: Client, tenant: Tenant) -> None:
     bad = client.post(PAGES, content="kind=visitor&visitor=nobody", headers=owner)
     sent = client.post(PAGES, content="kind=tenant", headers=owner)
     shown = client.get(f"{PAGES}/list", headers=owner).text
+    for _ in range(400):
+        if "Ready" in (done := client.get(f"{PAGES}/list", headers=owner).text):
+            break
+        time.sleep(0.02)
     removed = client.post(f"{PAGES}/1/remove", headers=owner)
 
     assert "No export was made yet" in empty.text
     assert (bad.status_code, "conversation" in bad.text) == (400, True)
     assert (sent.status_code, sent.headers["location"]) == (303, f"{PAGES}?done=asked")
     assert "Everything" in shown
+    assert "Ready" in done
+    assert f"{API}/exports/1/file" in done
+    assert "every 2s" not in done
     assert (removed.status_code, list_exports(tenant)) == (303, [])
 
 

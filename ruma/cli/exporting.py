@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from pathlib import Path
@@ -165,6 +166,8 @@ def _write(file: Path, password: str, tenant_name: str, fill: Any) -> dict[str, 
 
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
+        for left in file.parent.glob(f".{glob.escape(file.name)}.*.part"):  # of one that was killed
+            left.unlink()
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as raw:

@@ -46,7 +46,7 @@ class _Written:
     """What was written so far."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    pages: dict[str, list[str]] = field(default_factory=dict)
+    pages: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     originals: list[Row] = field(default_factory=list)
 
 
@@ -78,7 +78,7 @@ def write_export(tenant: Tenant, scope: Scope, sink: Sink, *, step: Step = lambd
         about = _about(tenant, scope, made_at, written)
         if written.originals:
             archive.add("originals.html", readable.originals_page(written.originals))
-            written.pages["originals"] = ["originals.html"]
+            written.pages["originals"] = [("originals.html", "Table of the original files")]
         archive.add("export.json", as_line(about))
         left_out = LEFT_OUT if scope.kind == "tenant" else {}
         archive.add("index.html", readable.index_page(about, written.pages, left_out))
@@ -145,7 +145,7 @@ def _write_records(archive: ArchiveWriter, tenant: Tenant, scope: Scope, written
             count += len(rows)
             address = f"records/{name}-{number:04}.html"
             archive.add(address, readable.records_page(name, number, rows))
-            written.pages.setdefault(name, []).append(address)
+            written.pages.setdefault(name, []).append((address, f"Page {number}"))
         if count:
             archive.add(f"data/{name}.jsonl", "".join(lines))
             written.counts[name] = count
@@ -157,7 +157,8 @@ def _write_conversations(archive: ArchiveWriter, tenant: Tenant, scope: Scope, w
         archive.add(f"data/conversations/{number:04}.jsonl", "".join(map(as_line, part)))
         address = f"conversations/{number:04}.html"
         archive.add(address, readable.conversations_page(number, part))
-        written.pages.setdefault("conversations", []).append(address)
+        label = f"Page {number}: conversations {part[0]['id']} to {part[-1]['id']}"
+        written.pages.setdefault("conversations", []).append((address, label))
         written.counts["conversations"] = written.counts.get("conversations", 0) + len(part)
 
 
@@ -175,7 +176,7 @@ def _write_documents(archive: ArchiveWriter, tenant: Tenant, scope: Scope, writt
             if found["problem"]:
                 row["file"] = ""
             archive.add(document_page(row["id"]), readable.document_text_page(row))
-            written.pages.setdefault("documents", []).append(document_page(row["id"]))
+            written.pages.setdefault("documents", []).append((document_page(row["id"]), row["title"] or row["name"]))
         archive.add(f"data/documents/{number:04}.jsonl", "".join(map(as_line, part)))
         written.counts["documents"] = written.counts.get("documents", 0) + len(part)
 

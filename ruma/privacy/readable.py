@@ -32,6 +32,18 @@ p { margin: .4rem 0; } nav { margin-bottom: 1.5rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid #8884; }
 td { min-width: 3rem; white-space: pre-wrap; } th { white-space: nowrap; }
 """
+_TITLES = {
+    "agent": "Agent",
+    "api_key": "API keys",
+    "audit": "Audit log",
+    "consent_setting": "Whether conversations are kept",
+    "originals": "Original files",
+    "policy_version": "Privacy policy, each version",
+    "profile": "Business",
+    "reply": "Replies to visitors",
+    "retention": "Plan",
+    "terms_acceptance": "Terms that members accepted",
+}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -95,20 +107,22 @@ def originals_page(originals: Sequence[Row]) -> str:
     return page("Original files", tag("div", tag("table", head, *rows), class_="wide"), depth=0)
 
 
-def index_page(about: Mapping[str, Any], pages: Mapping[str, Sequence[str]], left_out: Mapping[str, str]) -> str:
+def index_page(
+    about: Mapping[str, Any], pages: Mapping[str, Sequence[tuple[str, str]]], left_out: Mapping[str, str]
+) -> str:
     """Return the first page: what is in the export, where, and what is not.
 
     Args:
         about: What `export.json` says.
-        pages: By what they show, the addresses of the pages.
+        pages: By what they show, the address and the name of each page.
         left_out: What is not in it, and why.
     """
     whose = {"tenant": "Everything of", "member": "A member's data at", "visitor": "A visitor's data at"}
     lists = [
         part
-        for name, addresses in pages.items()
-        if addresses
-        for part in (tag("h2", f"{title_of(name)} ({about['counts'].get(name, len(addresses))})"), _links(addresses))
+        for name, listed in pages.items()
+        if listed
+        for part in (tag("h2", f"{title_of(name)} ({about['counts'].get(name, len(listed))})"), _links(listed))
     ]
     missing = [tag("tr", tag("td", name), tag("td", why)) for name, why in left_out.items()]
     return page(
@@ -123,15 +137,11 @@ def index_page(about: Mapping[str, Any], pages: Mapping[str, Sequence[str]], lef
 
 def title_of(name: str) -> str:
     """Return what the rows of a table are called."""
-    return {"audit": "Audit log", "api_key": "API keys", "agent": "Agent", "profile": "Business"}.get(
-        name, name.replace("_", " ").capitalize() + ("" if name.endswith("s") else "s")
-    )
+    return _TITLES.get(name, name.replace("_", " ").capitalize() + ("" if name.endswith("s") else "s"))
 
 
-def _links(addresses: Sequence[str]) -> Html:
-    names = [address.rpartition("/")[2].partition(".")[0] for address in addresses]
-    links = [tag("a", name, href=address) for name, address in zip(names, addresses, strict=True)]
-    return tag("p", *(part for link in links for part in (link, Html(" "))))
+def _links(pages: Sequence[tuple[str, str]]) -> Html:
+    return tag("ul", *(tag("li", tag("a", name or "Untitled", href=address)) for address, name in pages))
 
 
 def _conversation(row: Row) -> Html:

@@ -15,6 +15,7 @@ from ruma.server.export_shapes import NewExport, scope_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.hashing import in_password_thread
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
+from ruma.server.pages.sources import file_size
 from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
@@ -96,6 +97,7 @@ def _values(tenant: Tenant, resources: Resources) -> dict[str, Any]:
         "is_making": any(one.state in ("waiting", "making") for one in exports),
         "names": {one.id: one.name for one in list_members(tenant)},
         "days": days,
+        "file_size": file_size,
     }
 
 

@@ -1,0 +1,171 @@
+"""Exports under attack: what lies on the disk while one is made, a kill, ingest beside it, and one visitor's data."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ruma.config import Settings, load_settings
+from ruma.privacy.archive_reading import ArchiveReader
+from ruma.privacy.conversation_files import export_conversation, neutral_cell
+from ruma.privacy.exporting import export_visitor, write_export
+from ruma.tenant.contents import Scope
+from ruma.tenant.conversations import read_conversation
+from ruma.tenant.corrections import correct_visitor_details
+from ruma.tenant.documents import NewDocument, store_document
+from ruma.tenant.exports import ask_export, fetch_export, list_exports
+from ruma.tenant.home import Home
+from ruma.tenant.inbox import read_for_member
+from ruma.tenant.sources import add_source
+from ruma.tenant.tenant import Tenant
+from ruma.tenant.visitors import find_visitor, mentions, parse_visitor
+from tests.filling import fill_inbox
+from tests.harness.process import environ_of
+from tests.harness.residue import find_plaintext, make_canaries
+from tests.serving import DELIVERY, EMBEDDER, FLAGS, Running, make_tenant, store
+from tests.test_exporting import talk
+
+WORD = make_canaries(1)[0]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return the settings of a home below the test's folder."""
+    return load_settings({"home": tmp_path / "home", **FLAGS}, {})
+
+
+@pytest.fixture
+def large(settings: Settings) -> Iterator[Tenant]:
+    """Return a tenant with a large original that holds a word, and some conversations."""
+    home = Home(settings)
+    make_tenant(home)
+    with home.open("acme") as tenant:
+        source = add_source(tenant, "upload", "large.md")
+        original = f"{WORD} is in every line of it.\n".encode() * 300_000
+        document = NewDocument("large.md", WORD, "text/markdown", "h", "1", len(original), (), original)
+        store_document(tenant, source.id, document, embedder_id=EMBEDDER.id)
+        fill_inbox(tenant, 300)
+        yield tenant
+
+
+def unnamed_files(process: int) -> set[str]:
+    """Return the files on a disk that a process has open and that have no name."""
+    found = set()
+    for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue
+        if target.endswith("(deleted)") and not target.startswith("/memfd:"):
+            found.add(target)
+    return found
+
+
+def test_k30_no_plaintext_while_an_export_is_made(large: Tenant, tmp_path: Path) -> None:
+    """A server that makes one writes no plaintext, with or without a name: not in the home, and nowhere else."""
+    ask_export(large, Scope(), asked_by="Ada")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TMPDIR", str(temporary))
+        with Running(large.folder.parents[1]) as server:
+            found: set[str] = set()
+            while list_exports(large)[0].state in ("waiting", "making"):
+                found |= unnamed_files(server.process.pid)
+                found |= {str(path) for path in temporary.rglob("*")}
+                time.sleep(0.002)
+            data = b"".join(fetch_export(large, list_exports(large)[0].id))
+
+    assert found == set()
+    assert WORD in zipfile.ZipFile(io.BytesIO(data)).read("originals/000003.md").decode()[:100]
+    assert find_plaintext([tmp_path], [WORD]) == {}
+
+
+def test_k30_a_command_that_is_killed_leaves_no_export(large: Tenant, tmp_path: Path) -> None:
+    """Under the name that was asked for there is a whole export or nothing; with a password no plaintext either."""
+    (tmp_path / "word").write_text("seven loaves under the oak")
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "ruma", "export", str(out / "a.age"), "--password-file", str(tmp_path / "word")]
+    process = subprocess.Popen(command, env=environ_of(large.folder.parents[1]), stderr=subprocess.PIPE)
+    while not list(out.iterdir()) and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+
+    assert not (out / "a.age").exists()
+    assert find_plaintext([out], [WORD]) == {}
+    subprocess.run(command, env=environ_of(large.folder.parents[1]), check=True, capture_output=True)
+    assert [entry.name for entry in out.iterdir()] == ["a.age"]
+    assert (out / "a.age").read_bytes().startswith(b"age-encryption.org/v1\n")
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", '=HYPERLINK("http://x")'])
+def test_k74_no_cell_is_a_formula(tenant: Tenant, cell: str) -> None:
+    """What a visitor wrote is shown by a spreadsheet and not calculated, also where it comes later in the table."""
+    number = talk(tenant, cell, cell)
+
+    table = export_conversation(read_for_member(tenant, number), "csv").decode()
+
+    assert neutral_cell(cell).startswith("'")
+    assert neutral_cell("plain") == "plain"
+    assert f",{cell}," not in table
+
+
+def test_k74_one_visitor_is_exported_by_number_address_and_mention(tenant: Tenant) -> None:
+    """Each way leads to the same conversations, and the export has all that the database has of them."""
+    numbers = [talk(tenant, f"This is Zebedee Quill, case {case}.") for case in range(3)]
+    for number in numbers:
+        correct_visitor_details(tenant, number, name="Zebedee", email="zq@example.com")
+
+    by_address = find_visitor(tenant, parse_visitor("ZQ@example.com"))
+    by_mention = sorted({one.conversation_id for one in mentions(tenant, "Zebedee Quill")})
+    by_number = [find_visitor(tenant, parse_visitor(str(number)))[0] for number in numbers]
+
+    assert by_address == by_mention == by_number == numbers
+    rows = list(ArchiveReader(io.BytesIO(export_visitor(tenant, numbers))).rows("data/conversations/0001.jsonl"))
+    for row in rows:
+        stored = read_conversation(tenant, row["id"])
+        assert [(one["id"], one["text"]) for one in row["messages"]] == [(one.id, one.text) for one in stored.messages]
+        assert (row["visitor_name"], row["visitor_email"]) == ("Zebedee", "zq@example.com")
+
+
+def test_k74_an_export_beside_an_ingest_is_of_one_moment(tenant: Tenant) -> None:
+    """While documents are stored and replaced, each export has every document whole, with its vectors and original."""
+    ended = threading.Event()
+    home = Home(load_settings({"home": tenant.folder.parents[1], **FLAGS}, {}))
+    store(tenant, "n0.md", "Number 0", DELIVERY)
+
+    def ingest() -> None:
+        with home.open("acme") as other:
+            number = 0
+            while not ended.is_set():
+                store(other, f"n{number % 7}.md", f"Number {number}", DELIVERY)
+                number += 1
+
+    running = threading.Thread(target=ingest)
+    running.start()
+    try:
+        for _ in range(3):
+            taken = io.BytesIO()
+            about = write_export(tenant, Scope(), taken)
+            found = zipfile.ZipFile(taken)
+            documents = [json.loads(line) for line in found.read("data/documents/0001.jsonl").splitlines()]
+            vectors = [json.loads(line) for line in found.read("data/vectors/0001.jsonl").splitlines()]
+            assert len(documents) == about["counts"]["documents"]
+            for document, made in zip(documents, vectors, strict=True):
+                assert [one["id"] for one in document["chunks"]] == [one["chunk_id"] for one in made["chunks"]]
+                assert not document["file"] or document["file"] in found.namelist()
+            missing = {one["document_id"] for one in about["originals"] if not one["file"]}
+            assert missing == {one["id"] for one in documents if not one["file"]}
+    finally:
+        ended.set()
+        running.join()
