@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -205,17 +206,28 @@ def bench_chats() -> None:
 
 
 def first_event(tenant: str, keys: dict[str, dict[str, str]], question: str) -> tuple[int, float]:
-    """Return the status of a streamed answer and how long its first event took; the stream is read to its end."""
-    headers = {**keys[tenant], "Content-Type": "application/json", "Accept": "text/event-stream"}
+    """Return the status of a streamed answer and how long its first event took; the stream is read to its end.
+
+    By a bare socket: two hundred real clients would take a third of the processor from the server that is measured.
+    """
+    body = json.dumps({"question": question}).encode()
+    fields = {"Host": f"127.0.0.1:{PORT}", **keys[tenant], "Content-Type": "application/json"}
+    fields |= {"Accept": "text/event-stream", "Content-Length": str(len(body)), "Connection": "close"}
+    head = f"POST /t/{tenant}/api/chat HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     started = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=120)
-    connection.request("POST", f"/t/{tenant}/api/chat", json.dumps({"question": question}), headers)
-    response = connection.getresponse()
-    response.readline()
-    seconds = time.perf_counter() - started
-    rest = response.read()
-    connection.close()
-    return (response.status if b"event: done" in rest else 599), seconds
+    with socket.create_connection(("127.0.0.1", PORT), timeout=120) as connection:
+        connection.sendall(head.encode() + b"\r\n" + body)
+        received = b""
+        while b"event: " not in received:
+            block = connection.recv(65536)
+            if not block:
+                return 599, time.perf_counter() - started
+            received += block
+        seconds = time.perf_counter() - started
+        while block := connection.recv(65536):
+            received += block
+    status = int(received.split(b" ", 2)[1])
+    return (status if b"event: done" in received else 599), seconds
 
 
 def bench_rate() -> None:
