@@ -1,11 +1,11 @@
 """What a tenant's files and rows show: the facts that statements of the privacy policy are held against."""
 
 import math
-import mmap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from ruma.tenant.raw_files import read_blocks
 from ruma.tenant.tenant import Tenant
 
 PLAIN = ("tenant.toml",)
@@ -16,6 +16,7 @@ _SHARED_MEMORY = "-shm"
 
 _WAL_HEAD, _PAGE_HEAD = 32, 24
 _SAMPLE = 16384
+_BLOCK = 1 << 20
 _LEAST_SAMPLE = 1024
 _LEAST_ENTROPY = 7.0
 """Bits a byte: 16 KB of ciphertext have 7.98, of text 4 to 5, of SQLite's pages less than 6."""
@@ -26,7 +27,7 @@ def readable_files(tenant: Tenant) -> list[str]:
     return [
         str(file.relative_to(tenant.folder))
         for file in _files(tenant)
-        if file.name not in PLAIN and not file.name.endswith(_SHARED_MEMORY) and not _is_sealed(file)
+        if file.name not in PLAIN and not file.name.endswith(_SHARED_MEMORY) and not _is_sealed(tenant, file)
     ]
 
 
@@ -34,7 +35,7 @@ def files_with_key(tenant: Tenant) -> list[str]:
     """Return the files of the tenant's directory that hold its key, in any of the forms it is written in."""
     raw = tenant.key.raw
     forms = [raw, raw.hex().encode(), raw.hex().upper().encode(), tenant.key.recovery_text().encode()]
-    return [str(file.relative_to(tenant.folder)) for file in _files(tenant) if _holds(file, forms)]
+    return [str(file.relative_to(tenant.folder)) for file in _files(tenant) if _holds(tenant, file, forms)]
 
 
 def list_tables(tenant: Tenant) -> dict[str, list[str]]:
@@ -99,9 +100,8 @@ def _files(tenant: Tenant) -> Iterator[Path]:
     return (file for file in sorted(tenant.folder.rglob("*")) if file.is_file() and not file.is_symlink())
 
 
-def _is_sealed(file: Path) -> bool:
-    with file.open("rb") as opened:
-        head = opened.read(_WAL_HEAD + _PAGE_HEAD + _SAMPLE)
+def _is_sealed(tenant: Tenant, file: Path) -> bool:
+    head = next(_blocks(tenant, file, _WAL_HEAD + _PAGE_HEAD + _SAMPLE), b"")
     if b"SQLite format 3\0" in head:
         return False
     # A log has heads of its own that are not secret; what comes after the first is a page.
@@ -114,8 +114,18 @@ def _entropy(sample: bytes) -> float:
     return -sum(count / len(sample) * math.log2(count / len(sample)) for count in counts.values())
 
 
-def _holds(file: Path, forms: list[bytes]) -> bool:
-    if not file.stat().st_size:
-        return False
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return any(mapped.find(form) >= 0 for form in forms)
+def _holds(tenant: Tenant, file: Path, forms: list[bytes]) -> bool:
+    longest, before = max(len(form) for form in forms), b""
+    for block in _blocks(tenant, file, _BLOCK):
+        if any(form in before + block for form in forms):
+            return True
+        before = block[-longest:]
+    return False
+
+
+def _blocks(tenant: Tenant, file: Path, size: int) -> Iterator[bytes]:
+    if file.name.startswith(tenant.manifest.database):
+        yield from read_blocks(file, size)
+        return
+    with file.open("rb") as opened:
+        yield from iter(lambda: opened.read(size), b"")

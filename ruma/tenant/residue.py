@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ruma.errors import DamagedError
+from ruma.tenant.raw_files import read_blocks
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -137,23 +137,18 @@ def clear_pages(path: Path, key: bytes, *, only: Collection[int] | None = None) 
 
     is_log = path.name.endswith("-wal")
     at, step = (_WAL_HEAD, _FRAME_HEAD + _PAGE) if is_log else (0, _PAGE)
+    numbers = None if only is None else sorted(only)
+    places = None if numbers is None else [(number - 1) * _PAGE for number in numbers]
     cipher = algorithms.AES(key)
-    try:
-        with open(path, "rb") as file:
-            places = range(at, os.fstat(file.fileno()).st_size - step + 1, step)
-            for place in places if only is None else sorted((number - 1) * _PAGE for number in only):
-                file.seek(place)
-                block = file.read(step)
-                if len(block) < step:
-                    return
-                number = int.from_bytes(block[:4], "big") if is_log else place // _PAGE + 1
-                page = block[_FRAME_HEAD:] if is_log else block
-                skip = _IV if number == 1 else 0  # page 1 begins with the salt
-                end = _PAGE - _RESERVED
-                decryptor = Cipher(cipher, modes.CBC(page[end : end + _IV])).decryptor()
-                yield number, decryptor.update(page[skip:end]) + decryptor.finalize()
-    except OSError as exc:
-        raise DamagedError(f"{path} cannot be read: {exc.strerror}.") from exc
+    for place, block in enumerate(read_blocks(path, step, start=at, places=places)):
+        if len(block) < step:
+            return
+        number = int.from_bytes(block[:4], "big") if is_log else numbers[place] if numbers else place + 1
+        page = block[_FRAME_HEAD:] if is_log else block
+        skip = _IV if number == 1 else 0  # page 1 begins with the salt
+        end = _PAGE - _RESERVED
+        decryptor = Cipher(cipher, modes.CBC(page[end : end + _IV])).decryptor()
+        yield number, decryptor.update(page[skip:end]) + decryptor.finalize()
 
 
 @dataclass(frozen=True)
