@@ -7,12 +7,12 @@ from ruma.chat.evidence import GATE
 from ruma.config import Settings
 from ruma.errors import InputError, ModelError, NotFoundError, NotReadyError
 from ruma.models.generator import Generator, Turn
+from ruma.privacy.erasing import erase_conversation
 from ruma.tenant.agents import change_agent
 from ruma.tenant.conversations import (
     Message,
     OpenConversation,
     begin_conversation,
-    delete_conversation,
     read_conversation,
     resume_conversation,
 )
@@ -325,7 +325,7 @@ def test_a_conversation_that_is_gone_is_said_at_once(shop: Tenant) -> None:
     conversation = begin_conversation()
     ask(shop, HOURS, conversation=conversation)
     assert conversation.id is not None
-    delete_conversation(shop, conversation.id)
+    erase_conversation(shop, conversation.id)
 
     with pytest.raises(NotFoundError):
         answer(HOURS, tenant=shop, embedder=EMBEDDER, generator=None, conversation=conversation)

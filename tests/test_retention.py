@@ -11,11 +11,12 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import ConflictError, InputError, NotFoundError
+from ruma.privacy.erasing import erase_conversation
 from ruma.privacy.retention import Enforced, describe, enforce, is_due
 from ruma.server.daily import DailyWorker
 from ruma.tenant.audit import check_audit, list_audit, note
 from ruma.tenant.believed_time import Machine
-from ruma.tenant.conversations import add_exchange, begin_conversation, delete_conversation, read_conversation
+from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.holds import check_not_held, end_hold, holds_on, list_holds, set_hold
 from ruma.tenant.home import Home
 from ruma.tenant.plans import shorten
@@ -327,7 +328,7 @@ def test_a_held_conversation_stays_and_cannot_be_deleted(
     assert numbers(tenant) == [held] != [other]
     assert describe(tenant, settings, machine.says).kinds[0].held == 1
     with pytest.raises(ConflictError, match="must be kept"):
-        delete_conversation(tenant, held)
+        erase_conversation(tenant, held)
     assert holds_on(tenant, held) == [hold]
 
     end_hold(tenant, hold.id)
@@ -350,7 +351,7 @@ def test_a_held_tenant_keeps_everything(tenant: Tenant, settings: Settings, mach
     with pytest.raises(ConflictError):
         check_not_held(tenant)
     with pytest.raises(ConflictError):
-        delete_conversation(tenant, kept)
+        erase_conversation(tenant, kept)
     end_hold(tenant, hold.id)
     check_not_held(tenant)
 

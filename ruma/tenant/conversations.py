@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ruma.errors import NotFoundError
-from ruma.tenant.audit import current_actor, note
+from ruma.tenant.audit import current_actor
 from ruma.tenant.clock import now
 from ruma.tenant.consents import Choice, note_choices
-from ruma.tenant.erasure import ask_erasure, finish_erasure
-from ruma.tenant.holds import check_conversation_not_held
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -188,22 +186,6 @@ def read_conversation(tenant: Tenant, conversation_id: int) -> Conversation:
             for found in [tuple(cited.get(row[0], ()))]
         ),
     )
-
-
-def delete_conversation(tenant: Tenant, conversation_id: int) -> None:
-    """Delete a conversation with its messages.
-
-    Raises:
-        NotFoundError: There is no such conversation.
-        ConflictError: It is under a legal hold.
-    """
-    with tenant.writing() as db:
-        check_conversation_not_held(db, conversation_id)
-        if not db.execute("delete from conversation where id = ?", [conversation_id]).rowcount:
-            raise NotFoundError(GONE)
-        note(db, "conversation.deleted", f"conversation {conversation_id}")
-        ask_erasure(db)
-    finish_erasure(tenant)
 
 
 _CITATIONS = """select message.id, number, document.id, document.title, chunk.heading, chunk.page,

@@ -3,17 +3,20 @@
 It comes in a header and never in an address, which browsers and servers write down.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
-from litestar import Request, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 
 from ruma.business.handover import hand_over
 from ruma.privacy.consent import choose
+from ruma.privacy.erasing import erase_conversation
 from ruma.server.access import VISITOR, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.api.documents import receipt_header
 from ruma.server.asking import open_conversation, resume_own
 from ruma.server.guarding import require_json
 from ruma.server.inbox_shapes import FeedbackGiven, PersonAsked, PersonWanted
@@ -23,10 +26,7 @@ from ruma.server.resources import Resources
 from ruma.server.shapes import ConversationText, conversation_of
 from ruma.tenant.agents import read_agent
 from ruma.tenant.consents import end_passing
-from ruma.tenant.conversations import (
-    delete_conversation,
-    read_conversation,
-)
+from ruma.tenant.conversations import read_conversation
 from ruma.tenant.inbox import give_feedback, read_feedback
 from ruma.tenant.tenant import Tenant
 
@@ -46,15 +46,20 @@ def show_own_conversation(
 
 @delete("/conversation", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404, 429))
 def delete_own_conversation(
-    tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
-) -> None:
-    """Delete the conversation that the secret opens, with everything that was said in it.
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+    secret: ConversationSecret,
+) -> Response[None]:
+    """Erase the conversation that the secret opens, with everything that was said in it.
 
-    One that is not kept leaves no entry in the audit log, either.
+    The header `X-Ruma-Receipt` has the erasure's number, which the business finds its receipt by. One that is not kept
+    leaves neither a receipt nor an entry in the audit log.
     """
     conversation = resume_own(tenant, principal, secret)
-    if conversation.is_kept or not end_passing(tenant, conversation.id):
-        delete_conversation(tenant, conversation.id or 0)
+    if not conversation.is_kept and end_passing(tenant, conversation.id):
+        return Response(None, status_code=204)
+    return receipt_header(erase_conversation(tenant, conversation.id or 0, forget=partial(resources.forget, tenant)))
 
 
 @post(
