@@ -22,4 +22,4 @@ def test_a_backup_is_known_before_it_is_whole(tenant: Tenant) -> None:
     assert listed == [("000001-acme", True), ("000002-acme", False)]
     assert removed == [0, 1, 1]
     assert list_backups(tenant) == []
-    assert [entry.action for entry in list_audit(tenant)] == ["backup.removed", "backup.made"]
+    assert [entry.action for entry in list_audit(tenant)] == ["backup.removed", "backup.made", "tenant.created"]

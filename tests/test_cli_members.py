@@ -67,6 +67,8 @@ def test_a_password_is_not_shown_on_a_terminal() -> None:
         "    data = os.read(fd, 1024)\n"
         "    if b'Password' in data or b'Once more' in data:\n"
         f"        os.write(fd, b'{PASSWORD}\\n')\n"
+        "    if b'last five' in data:\n"
+        "        os.write(fd, b'\\n')\n"
         "    return data\n"
         "sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.executable, '-m', 'ruma', 'tenant', 'create', 'acme',"
         " '--owner', 'anna@example.com'], read, lambda fd: os.read(fd, 1024))))\n"

@@ -41,7 +41,7 @@ def export(
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Write what is stored of a tenant, a member or a visitor into a zip that needs no Ruma.
+    """Write what is stored of a tenant, member or visitor into a zip.
 
     It holds JSON, pages for a browser, and the original files. The file is readable by its owner alone; without a
     password whoever gets it can read it. With one it is in the format age, and the name should end in .zip.age.
@@ -84,7 +84,7 @@ def import_(
     key_source: KeySourceOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Make a new tenant from an export: with its documents, agent, members and conversations.
+    """Make a new tenant from an export.
 
     It answers as the old one did. Members come disabled and without passwords, API keys not at all.
     """

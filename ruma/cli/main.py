@@ -281,7 +281,7 @@ _add(_PRIVACY, retention.retention, "ruma retention --dry-run")
 _add_group(
     _PRIVACY,
     "plan",
-    "List plans, and give tenants one: how long what they store is kept.",
+    "List plans, and give tenants one: how long data is kept.",
     {
         "list": (retention.list_plans, "ruma plan list"),
         "set": (retention.set_plan, "ruma plan set acme standard"),

@@ -24,7 +24,7 @@ def retention(
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Remove what was kept for as long as the plan says, of one tenant or of all.
+    """Remove what was kept for as long as the plan says.
 
     A running server does it by itself, at its start and once a day.
     """
@@ -123,7 +123,7 @@ def set_hold(
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Keep a conversation, or everything, whatever the plan or anybody says.
+    """Keep a conversation, or everything, whatever else is said.
 
     What is held is not removed when its time is over, and cannot be erased.
     """
@@ -176,7 +176,7 @@ def end_hold(
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """End a hold: what it kept goes when its time is over, or when somebody erases it."""
+    """End a hold: what it kept goes when its time is over."""
     from ruma.tenant.holds import end_hold as finish_hold
 
     with Parts(ctx, home=home) as parts:

@@ -118,13 +118,12 @@ def note(db: "Database", action: str, subject: str = "", **details: str | int | 
         details: What else there is to know: numbers and names of settings, never a person's name or a text.
     """
     actor = _acting.get()
-    (tenant_id,) = db.execute("select tenant_id from ruma_identity").fetchone() or ("",)
-    last = db.execute("select id, hash from audit order by id desc limit 1").fetchone()
-    before = last or db.execute("select last_id, hash from audit_start").fetchone()
+    log, *start = db.execute("select log, last_id, hash from audit_start").fetchone()
+    before = db.execute("select id, hash from audit order by id desc limit 1").fetchone() or start
     row = [before[0] + 1, now(), actor.kind, actor.id, actor.network, action, subject, json.dumps(details)]
     db.execute(
         f"insert into audit ({_COLUMNS}, hash) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [*row, _seal(tenant_id, before[1], row)],
+        [*row, _seal(log, before[1], row)],
     )
     return int(row[0])
 
@@ -182,12 +181,11 @@ def check_audit(tenant: Tenant, *, head: str = "") -> AuditCheck:
         head: The hash of an entry that was the newest once: whether it is there still is said as `has_head`.
     """
     with tenant.reading() as db:
-        (tenant_id,) = db.execute("select tenant_id from ruma_identity").fetchone()
-        first_id, sealed = db.execute("select last_id, hash from audit_start").fetchone()
+        log, first_id, sealed = db.execute("select log, last_id, hash from audit_start").fetchone()
         has_head, last_id = head == sealed.hex(), first_id
         count, broken_at = 0, None
         for *row, kept in db.execute(f"select {_COLUMNS}, hash from audit order by id"):
-            sealed = _seal(tenant_id, sealed, row)
+            sealed = _seal(log, sealed, row)
             if broken_at is None and (kept != sealed or row[0] != last_id + 1):
                 broken_at = row[0]
             has_head = has_head or kept.hex() == head
@@ -229,9 +227,9 @@ def _filter(
     return " and ".join(conditions), values
 
 
-def _seal(tenant_id: str, before: bytes, row: list[Any]) -> bytes:
-    # With the tenant's own id, so that entries of another tenant fit nowhere.
-    text = json.dumps([tenant_id, *row], ensure_ascii=False, separators=(",", ":"))
+def _seal(log: str, before: bytes, row: list[Any]) -> bytes:
+    # With the log's own name, so that entries of another tenant fit nowhere.
+    text = json.dumps([log, *row], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(before + text.encode()).digest()
 
 

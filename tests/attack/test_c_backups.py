@@ -25,6 +25,8 @@ from tests.harness.residue import find_plaintext, make_canaries, needles
 from tests.harness.strace import Run, every_point
 from tests.making import EMBEDDER, make_document
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def backed_up(tmp_path: Path) -> BackedUp:
@@ -215,7 +217,16 @@ def test_c30_nothing_of_a_backup_is_in_clear(tmp_path: Path) -> None:
     secret, scratch = tmp_path / "secret", tmp_path / "scratch"
     secret.write_text(made.secret.recovery_text())
     scratch.mkdir()
-    allowed = (str(made.settings.home), str(made.folder), "/dev/null", "pipe:", "socket:", "anon_inode:", "/proc/")
+    allowed = (
+        str(ROOT),
+        str(made.settings.home),
+        str(made.folder),
+        "/dev/null",
+        "pipe:",
+        "socket:",
+        "anon_inode:",
+        "/proc/",
+    )
     strange, samples = set[str](), 0
 
     for words_of in (["make", made.folder], ["verify", made.folder, "--secret-file", secret]):

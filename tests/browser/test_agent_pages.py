@@ -119,6 +119,7 @@ def test_visitors_read_the_business_s_own_words_whole(page: Page) -> None:
     """On the chat page the answer keeps its paragraphs and names the question as its source."""
     page.goto("/t/acme/")
     page.wait_for_selector("body[data-ready]")
+    page.check("[name=keep]")  # else nothing of it is there after the page is loaded again
     page.fill("#question", "is there parking")
     page.keyboard.press("Enter")
 

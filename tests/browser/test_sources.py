@@ -125,7 +125,7 @@ def test_a_search_and_a_documents_text(page: Page) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="Download hours.md").click()
     assert download.value.suggested_filename == "hours.md"
-    page.get_by_role("link", name="Opening hours").click()
+    page.get_by_role("link", name="Opening hours", exact=True).click()
     expect(page).to_have_url(re.compile(r"/t/acme/documents/\d+$"))
     expect(page.get_by_role("article")).to_contain_text("The shop opens on Sundays")
 

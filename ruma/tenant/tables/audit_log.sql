@@ -14,8 +14,12 @@ create table audit (
 create index audit_action on audit (action);
 
 -- One row: the last entry that retention removed, on which the oldest that is left rests.
-create table audit_start (id integer primary key check (id = 1), last_id integer not null, hash blob not null) strict;
-insert into audit_start values (1, 0, zeroblob(32));
+-- And the log's own name, which goes into every hash: entries of another tenant fit nowhere, and a log that was
+-- restored under another number still holds.
+create table audit_start (
+    id integer primary key check (id = 1), last_id integer not null, hash blob not null, log text not null
+) strict;
+insert into audit_start values (1, 0, zeroblob(32), lower(hex(randomblob(16))));
 
 create trigger audit_is_final before update on audit begin
     select raise(abort, 'an entry of the audit log cannot be changed'); end;
