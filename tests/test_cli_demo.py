@@ -82,6 +82,7 @@ def test_the_demo_answers_five_questions(compiled_settings: Settings, temporary:
     assert sorted(path.name for path in compiled_settings.home.rglob("*")) == before
 
 
+@pytest.mark.nightly  # what the commands reach for is tried with every run in test_offline.py
 @needs("strace")
 def test_the_demo_reaches_for_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From preparing a model to the last written answer, no process tries to reach any address but loopback.

@@ -327,7 +327,7 @@ def test_a_held_conversation_stays_and_cannot_be_deleted(
     run(tenant, settings, machine)
     assert numbers(tenant) == [held] != [other]
     assert describe(tenant, settings, machine.says).kinds[0].held == 1
-    with pytest.raises(ConflictError, match="must be kept"):
+    with pytest.raises(ConflictError, match="legal hold is on"):
         erase_conversation(tenant, held)
     assert holds_on(tenant, held) == [hold]
 

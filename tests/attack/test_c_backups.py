@@ -154,6 +154,8 @@ def test_a14_backups_of_a_tenant_that_others_write_to(tmp_path: Path) -> None:
         open(acked, "wb") as output,
         subprocess.Popen([*STORE, "acme", *steps], env=environ_of(made.settings.home), stdout=output) as process,
     ):
+        while process.poll() is None and not acked.read_text():
+            time.sleep(0.01)
         while process.poll() is None and len(found) < 4:
             before = len(acked.read_text().split())
             snapshot = made.make().snapshot
