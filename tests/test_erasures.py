@@ -13,7 +13,8 @@ from ruma.tenant.api_keys import list_api_keys, make_api_key
 from ruma.tenant.audit import act_as, acting_as, check_audit, list_audit
 from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.documents import list_documents, store_document
-from ruma.tenant.erasures import erase, finish_erasures
+from ruma.tenant.erasures import Kind, erase, finish_erasures
+from ruma.tenant.holds import set_hold
 from ruma.tenant.home import Home
 from ruma.tenant.inbox import ask_for_person, give_feedback, list_conversations, reply
 from ruma.tenant.members import create_member, list_members
@@ -243,3 +244,12 @@ def test_feedback_and_citations_are_counted(tenant: Tenant) -> None:
 
     assert done.signed
     assert done.signed.receipt.counts == {"conversation": 1, "message": 2, "citation": 1, "feedback": 1}
+
+
+@pytest.mark.parametrize("kind", ["document", "member"])
+def test_a_hold_on_everything_keeps_documents_and_members(tenant: Tenant, kind: Kind) -> None:
+    """Whatever is asked for: nothing goes until the hold ends."""
+    set_hold(tenant, "A case at court.")
+
+    with pytest.raises(ConflictError, match="legal hold"):
+        erase(tenant, kind, [1])

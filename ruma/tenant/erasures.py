@@ -18,7 +18,7 @@ from ruma.tenant.audit import current_actor, note
 from ruma.tenant.clock import now
 from ruma.tenant.database import translated
 from ruma.tenant.erasure import ask_erasure, delete_rows, finish_erasure
-from ruma.tenant.holds import is_held
+from ruma.tenant.holds import check_not_held, is_held
 from ruma.tenant.members import check_owner_left, read_row
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.receipts import (
@@ -103,6 +103,8 @@ def erase(
         NotFoundError: One of them is not there; nothing was erased.
         ConflictError: A legal hold is on it, or nobody would be left who can manage the tenant.
     """
+    if kind in ("document", "member"):  # conversations have holds of their own, too
+        check_not_held(tenant)
     removed = _remove(tenant, kind, numbers, keys_to)
     files = _check_files(tenant, *_unlink_files(tenant, removed.id))
     tenant.vectors = tenant.pairs = None
