@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ruma.config import Settings
 from ruma.privacy.backing_up import Made, back_up
-from ruma.tenant.backup_folder import BackupFolder, init_folder, open_folder, open_with_secret
-from ruma.tenant.data_key import Key
-from ruma.tenant.documents import store_document
+from ruma.tenant.copying.backup_folder import BackupFolder, init_folder, open_folder, open_with_secret
 from ruma.tenant.home import Home
-from ruma.tenant.members import create_member
-from ruma.tenant.sources import add_source
+from ruma.tenant.keys.data_key import Key
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import receive_upload
+from ruma.tenant.people.members import create_member
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import receive_upload
 from tests.filling import fill_inbox
 from tests.making import EMBEDDER, make_document
 

@@ -1,6 +1,6 @@
 """Passwords hashed with little work: hundreds of members are made in tests that are not about the work."""
 
-from ruma.tenant import passwords
+from ruma.tenant.people import passwords
 
 REAL = (passwords._MEMORY_KIB, passwords._ROUNDS)
 QUICK = (64, 1)

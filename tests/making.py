@@ -4,7 +4,7 @@ import hashlib
 from itertools import pairwise
 
 from ruma.models.vectors import Passage
-from ruma.tenant.documents import NewChunk, NewDocument
+from ruma.tenant.knowledge.documents import NewChunk, NewDocument
 from tests.fakes import HashEmbedder
 
 EMBEDDER = HashEmbedder()

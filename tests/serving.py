@@ -19,12 +19,12 @@ from ruma.models.generator import Generator, Turn
 from ruma.models.vectors import Passage
 from ruma.server.listener import serve
 from ruma.tenant.agents import change_agent
-from ruma.tenant.api_keys import make_api_key
-from ruma.tenant.documents import NewChunk, NewDocument, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.members import create_member, find_member
-from ruma.tenant.sessions import begin_session, csrf_of
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import NewChunk, NewDocument, store_document
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.people.api_keys import make_api_key
+from ruma.tenant.people.members import create_member, find_member
+from ruma.tenant.people.sessions import begin_session, csrf_of
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
 

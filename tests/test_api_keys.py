@@ -4,8 +4,8 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import InputError, NotFoundError
-from ruma.tenant.api_keys import SCOPES, find_api_key, is_valid, list_api_keys, make_api_key, revoke_api_key
 from ruma.tenant.home import Home
+from ruma.tenant.people.api_keys import SCOPES, find_api_key, is_valid, list_api_keys, make_api_key, revoke_api_key
 from ruma.tenant.tenant import Tenant
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import InputError, SignInError, TooManyError
-from ruma.tenant import attempts
-from ruma.tenant.attempts import FREE_ACCOUNT, FREE_NETWORK, guard_attempt, note_wrong_secret
 from ruma.tenant.home import Home
+from ruma.tenant.people import attempts
+from ruma.tenant.people.attempts import FREE_ACCOUNT, FREE_NETWORK, guard_attempt, note_wrong_secret
 from ruma.tenant.tenant import Tenant
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"

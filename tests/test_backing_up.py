@@ -14,18 +14,26 @@ from ruma.privacy import backing_up
 from ruma.privacy.backing_up import Keep, choose_removed
 from ruma.privacy.erasing import erase_document, erase_visitor
 from ruma.privacy.restoring import choose_snapshot, restore, try_restore
-from ruma.tenant import backup_folder, rows, schema
+from ruma.tenant import schema
 from ruma.tenant.audit import check_audit, list_audit
-from ruma.tenant.backup_folder import BackupFolder, Snapshot, init_folder, join_folder, open_folder, open_with_secret
-from ruma.tenant.backups import list_backups
-from ruma.tenant.data_key import Key
-from ruma.tenant.documents import list_documents, read_original_of, remove_documents
+from ruma.tenant.conversing.visitors import VisitorRef
+from ruma.tenant.copying import backup_folder, rows
+from ruma.tenant.copying.backup_folder import (
+    BackupFolder,
+    Snapshot,
+    init_folder,
+    join_folder,
+    open_folder,
+    open_with_secret,
+)
+from ruma.tenant.erasing.backups import list_backups
 from ruma.tenant.home import Home
-from ruma.tenant.index import search_words
-from ruma.tenant.members import check_sign_in
+from ruma.tenant.keys.data_key import Key
+from ruma.tenant.knowledge.documents import list_documents, read_original_of, remove_documents
+from ruma.tenant.knowledge.index import search_words
+from ruma.tenant.knowledge.uploads import list_uploads, read_upload
+from ruma.tenant.people.members import check_sign_in
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import list_uploads, read_upload
-from ruma.tenant.visitors import VisitorRef
 from tests.backing import BackedUp, make_backed_up, store_numbered
 from tests.harness.oracle import check_tenant
 

@@ -9,16 +9,16 @@ from ruma.errors import InputError, ModelError, NotFoundError, NotReadyError
 from ruma.models.generator import Generator, Turn
 from ruma.privacy.erasing import erase_conversation
 from ruma.tenant.agents import change_agent
-from ruma.tenant.conversations import (
+from ruma.tenant.conversing.conversations import (
     Message,
     OpenConversation,
     begin_conversation,
     read_conversation,
     resume_conversation,
 )
-from ruma.tenant.documents import read_document, remove_documents, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import read_document, remove_documents, store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.fakes import BrokenGenerator, EchoGenerator
 from tests.making import EMBEDDER, make_document

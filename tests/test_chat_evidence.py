@@ -18,8 +18,8 @@ from ruma.chat.evidence import (
 )
 from ruma.chat.searching import Findings, FoundPassage
 from ruma.chat.words import mark_stems
-from ruma.tenant.index import StoredChunk
-from ruma.tenant.vectors import pack
+from ruma.tenant.knowledge.index import StoredChunk
+from ruma.tenant.knowledge.vectors import pack
 
 STEMS = ("open", "sundai")
 

@@ -3,10 +3,10 @@ import pytest
 from ruma.chat.answering import Answer, answer
 from ruma.ingest.pairs import save_pair
 from ruma.models.embedder import Embedder
-from ruma.tenant.conversations import OpenConversation, begin_conversation, read_conversation
-from ruma.tenant.documents import store_document
-from ruma.tenant.pairs import remove_pair
-from ruma.tenant.sources import add_source
+from ruma.tenant.conversing.conversations import OpenConversation, begin_conversation, read_conversation
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.pairs import remove_pair
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.fakes import EchoGenerator
 from tests.making import EMBEDDER, make_document

@@ -12,9 +12,9 @@ from ruma.chat.searching import (
 )
 from ruma.config import Settings
 from ruma.errors import InputError, NotReadyError
-from ruma.tenant.documents import remove_documents, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import remove_documents, store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
 from tests.making import EMBEDDER, make_document

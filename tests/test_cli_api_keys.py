@@ -1,6 +1,6 @@
 from ruma.config import load_settings
-from ruma.tenant.api_keys import find_api_key
 from ruma.tenant.home import Home
+from ruma.tenant.people.api_keys import find_api_key
 from tests.running import read_json, run
 
 

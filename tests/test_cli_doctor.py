@@ -7,9 +7,9 @@ import pytest
 
 from ruma.cli.diagnosis import find_old_packages
 from ruma.config import load_settings
-from ruma.tenant.documents import store_document
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source
 from tests.making import EMBEDDER, make_document
 from tests.running import run
 

@@ -8,8 +8,8 @@ import pyrage
 import pytest
 
 from ruma.config import load_settings
-from ruma.tenant import envelopes
 from ruma.tenant.home import Home
+from ruma.tenant.keys import envelopes
 from tests.running import read_json, run
 from tests.test_exporting import talk
 

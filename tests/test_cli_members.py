@@ -6,9 +6,9 @@ import pytest
 
 from ruma.config import load_settings
 from ruma.tenant.home import Home
-from ruma.tenant.joining import accept_invitation, reset_password, set_up_owner
-from ruma.tenant.members import check_sign_in, find_member
-from ruma.tenant.second_factor import enable_second_factor, new_factor_secret
+from ruma.tenant.people.joining import accept_invitation, reset_password, set_up_owner
+from ruma.tenant.people.members import check_sign_in, find_member
+from ruma.tenant.people.second_factor import enable_second_factor, new_factor_secret
 from tests.running import read_json, run
 
 PASSWORD = "harbour violin ticket 83"

@@ -8,7 +8,7 @@ from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.privacy.consent import TEXT_NAMES, choose, consent_text, old_text, read_texts
 from ruma.server.languages import read_words
 from ruma.tenant.audit import list_audit
-from ruma.tenant.consents import (
+from ruma.tenant.conversing.consents import (
     PASSING_SECONDS,
     change_consent,
     change_keeping,
@@ -16,9 +16,8 @@ from ruma.tenant.consents import (
     read_consent,
     read_keeping,
 )
-from ruma.tenant.conversations import OpenConversation, add_exchange, begin_conversation, resume_conversation
-from ruma.tenant.holds import end_hold, set_hold
-from ruma.tenant.inbox import (
+from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, begin_conversation, resume_conversation
+from ruma.tenant.conversing.inbox import (
     ask_for_person,
     close_conversation,
     count_inbox,
@@ -27,8 +26,9 @@ from ruma.tenant.inbox import (
     read_for_visitor,
     reply,
 )
+from ruma.tenant.conversing.usage import count_usage, list_unanswered
+from ruma.tenant.keeping.holds import end_hold, set_hold
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.usage import count_usage, list_unanswered
 from tests.harness.residue import find_residue, make_canaries
 
 IN_USE = {

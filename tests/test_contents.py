@@ -4,7 +4,7 @@ import zipfile
 from typing import Any
 
 from ruma.privacy.exporting import write_export
-from ruma.tenant.contents import FLAT, LEFT_OUT, NESTED, Scope
+from ruma.tenant.copying.contents import FLAT, LEFT_OUT, NESTED, Scope
 from ruma.tenant.tenant import Tenant
 
 MADE_BY_FTS = ("_fts_data", "_fts_idx", "_fts_docsize", "_fts_config", "_fts_content")
@@ -22,7 +22,7 @@ def columns_of(tenant: Tenant) -> set[str]:
 
 
 def test_every_column_is_exported_or_left_out_with_a_reason(tenant: Tenant) -> None:
-    """A new table or column fails here until it is named in ruma/tenant/contents.py: exported, or left out and why."""
+    """A new table or column fails here until `ruma/tenant/copying/contents.py` exports it or says why not."""
     exported = {f"{table.name}.{column}" for table in (*FLAT, *NESTED) for column in table.columns.split()}
     stored = columns_of(tenant)
 

@@ -12,12 +12,18 @@ from ruma.ingest.pairs import save_pair
 from ruma.ingest.texts import parse_again
 from ruma.server.app import create_app
 from ruma.tenant.audit import list_audit
-from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
-from ruma.tenant.corrections import correct_email, correct_visitor_details
-from ruma.tenant.documents import list_documents, read_document, read_original_of, remove_documents, stored_states
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
+from ruma.tenant.conversing.inbox import read_for_member
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import read_for_member
-from ruma.tenant.members import check_sign_in, create_member, find_member
+from ruma.tenant.knowledge.corrections import correct_email, correct_visitor_details
+from ruma.tenant.knowledge.documents import (
+    list_documents,
+    read_document,
+    read_original_of,
+    remove_documents,
+    stored_states,
+)
+from ruma.tenant.people.members import check_sign_in, create_member, find_member
 from ruma.tenant.tenant import Tenant
 from tests.harness.residue import find_residue, make_canaries
 from tests.serving import DELIVERY, EMBEDDER, PASSWORD, make_tenant, sign_in, store, with_key

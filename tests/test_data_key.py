@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ruma.errors import InputError
-from ruma.tenant.keys import Key
+from ruma.tenant.keys.keys import Key
 
 KNOWN = Key(bytes(range(32)))
 KNOWN_TEXT = "000G4-0R40M-30E20-9185G-R38E1-W8124-GK2GA-HC5RR-34D1P-70X3R-FQXAS"
@@ -156,7 +156,7 @@ def test_a_hardened_process_leaves_no_core_dump() -> None:
     """After harden_process() neither a crash nor another process of the same user gets at the memory."""
     code = (
         "import ctypes, resource\n"
-        "from ruma.tenant.keys import harden_process\n"
+        "from ruma.tenant.keys.keys import harden_process\n"
         "harden_process(); harden_process()\n"
         "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3))"
     )

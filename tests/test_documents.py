@@ -4,8 +4,10 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import NotFoundError, NotReadyError
-from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
-from ruma.tenant.documents import (
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
+from ruma.tenant.erasing.erasure import finish_erasure
+from ruma.tenant.home import Home
+from ruma.tenant.knowledge.documents import (
     check_embedder,
     find_documents,
     finish_interrupted,
@@ -17,10 +19,8 @@ from ruma.tenant.documents import (
     store_document,
     stored_states,
 )
-from ruma.tenant.erasure import finish_erasure
-from ruma.tenant.home import Home
-from ruma.tenant.index import count_chunks, search_vectors, search_words
-from ruma.tenant.sources import (
+from ruma.tenant.knowledge.index import count_chunks, search_vectors, search_words
+from ruma.tenant.knowledge.sources import (
     add_source,
     find_source,
     list_sources,

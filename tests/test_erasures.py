@@ -9,19 +9,19 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import ConflictError, NotFoundError
-from ruma.tenant.api_keys import list_api_keys, make_api_key
 from ruma.tenant.audit import act_as, acting_as, check_audit, list_audit
-from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
-from ruma.tenant.documents import list_documents, store_document
-from ruma.tenant.erasures import Kind, erase, finish_erasures
-from ruma.tenant.holds import set_hold
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
+from ruma.tenant.conversing.inbox import ask_for_person, give_feedback, list_conversations, reply
+from ruma.tenant.erasing.erasures import Kind, erase, finish_erasures
+from ruma.tenant.erasing.receipts import is_signature_right, list_receipts, public_key_of, read_receipt
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import ask_for_person, give_feedback, list_conversations, reply
-from ruma.tenant.members import create_member, list_members
-from ruma.tenant.receipts import is_signature_right, list_receipts, public_key_of, read_receipt
-from ruma.tenant.sources import add_source
+from ruma.tenant.keeping.holds import set_hold
+from ruma.tenant.knowledge.documents import list_documents, store_document
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import list_uploads, receive_upload
+from ruma.tenant.people.api_keys import list_api_keys, make_api_key
+from ruma.tenant.people.members import create_member, list_members
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import list_uploads, receive_upload
 from tests.harness.residue import find_residue, make_canaries
 from tests.making import EMBEDDER, make_document
 
@@ -178,7 +178,7 @@ def test_a_receipt_is_signed_by_the_tenant_and_notices_every_change(tenant: Tena
 
 def test_a_reader_delays_the_receipt(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody reads the old state there is no signed receipt; the next opening of the tenant writes it."""
-    from ruma.tenant import erasure
+    from ruma.tenant.erasing import erasure
 
     monkeypatch.setattr(erasure.finish_erasure, "__kwdefaults__", {"wait_seconds": 0.1})
     word = make_canaries(1)[0]

@@ -14,11 +14,9 @@ from ruma.config import Settings
 from ruma.errors import ConflictError, InputError, NotFoundError, StoreError
 from ruma.privacy.export_jobs import ExportWorker
 from ruma.privacy.exporting import write_export
-from ruma.tenant import envelopes
 from ruma.tenant.audit import list_audit
-from ruma.tenant.contents import Scope
-from ruma.tenant.envelopes import BLOCK, EnvelopeWriter, make_envelope, open_envelope
-from ruma.tenant.exports import (
+from ruma.tenant.copying.contents import Scope
+from ruma.tenant.copying.exports import (
     MOST_WAITING,
     Making,
     ask_export,
@@ -30,6 +28,8 @@ from ruma.tenant.exports import (
     take_export,
 )
 from ruma.tenant.home import Home
+from ruma.tenant.keys import envelopes
+from ruma.tenant.keys.envelopes import BLOCK, EnvelopeWriter, make_envelope, open_envelope
 from ruma.tenant.tenant import Tenant
 from tests.harness.residue import find_plaintext, make_canaries
 from tests.serving import DELIVERY, store
@@ -259,7 +259,7 @@ def test_the_export_is_of_one_moment(tenant: Tenant) -> None:
         steps += 1
         if steps == 1:
             store(other, "b.md", "New", DELIVERY)
-            from ruma.tenant.documents import remove_documents
+            from ruma.tenant.knowledge.documents import remove_documents
 
             remove_documents(other, [first])
 

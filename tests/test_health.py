@@ -5,12 +5,12 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import DamagedError
-from ruma.tenant.documents import read_document, store_document
 from ruma.tenant.health import examine
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import read_document, store_document
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import receive_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import receive_upload
 from tests.making import EMBEDDER, make_document
 
 PAGE = 4096

@@ -17,7 +17,7 @@ from ruma.errors import (
     WrongTenantError,
 )
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source, list_sources
+from ruma.tenant.knowledge.sources import add_source, list_sources
 
 
 @pytest.fixture

@@ -18,15 +18,15 @@ from ruma.models.vectors import Embedder
 from ruma.privacy import archive_reading
 from ruma.privacy.exporting import export_visitor, write_export
 from ruma.privacy.importing import Imported, import_export
-from ruma.tenant import envelopes
 from ruma.tenant.agents import change_agent, read_agent
-from ruma.tenant.contents import Scope
-from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
-from ruma.tenant.corrections import correct_visitor_details
-from ruma.tenant.documents import read_document, read_original_of
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
+from ruma.tenant.copying.contents import Scope
 from ruma.tenant.home import Home
-from ruma.tenant.members import check_sign_in, create_member, list_members
-from ruma.tenant.pairs import all_pairs
+from ruma.tenant.keys import envelopes
+from ruma.tenant.knowledge.corrections import correct_visitor_details
+from ruma.tenant.knowledge.documents import read_document, read_original_of
+from ruma.tenant.knowledge.pairs import all_pairs
+from ruma.tenant.people.members import check_sign_in, create_member, list_members
 from ruma.tenant.profile import change_profile, read_profile
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder

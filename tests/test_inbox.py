@@ -4,7 +4,7 @@ import pytest
 
 from ruma.errors import InputError, NotFoundError
 from ruma.privacy.erasing import erase_conversation
-from ruma.tenant.conversations import (
+from ruma.tenant.conversing.conversations import (
     Channel,
     OpenConversation,
     add_exchange,
@@ -12,8 +12,7 @@ from ruma.tenant.conversations import (
     read_conversation,
     resume_conversation,
 )
-from ruma.tenant.erasure import ask_erasure, finish_erasure
-from ruma.tenant.inbox import (
+from ruma.tenant.conversing.inbox import (
     State,
     ask_for_person,
     close_conversation,
@@ -25,6 +24,7 @@ from ruma.tenant.inbox import (
     reopen_conversation,
     reply,
 )
+from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
 from ruma.tenant.tenant import Tenant
 from tests.filling import fill_inbox
 from tests.harness.residue import find_residue, make_canaries

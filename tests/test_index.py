@@ -5,9 +5,9 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import NotReadyError
-from ruma.tenant.documents import remove_documents, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.index import (
+from ruma.tenant.knowledge.documents import remove_documents, store_document
+from ruma.tenant.knowledge.index import (
     compare,
     count_chunks,
     document_frequencies,
@@ -17,9 +17,9 @@ from ruma.tenant.index import (
     search_words,
     unpack_spans,
 )
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.vectors import VectorCache, pack, unpack
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.vectors import VectorCache, pack, unpack
 from tests.making import EMBEDDER, make_document
 
 

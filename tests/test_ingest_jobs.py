@@ -10,10 +10,10 @@ import pytest
 from ruma.config import Settings
 from ruma.ingest.jobs import NICENESS, UploadWorker
 from ruma.models.vectors import Passage, PassageVectors
-from ruma.tenant.documents import list_documents
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.documents import list_documents
+from ruma.tenant.knowledge.uploads import find_upload, list_uploads, receive_upload, take_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import find_upload, list_uploads, receive_upload, take_upload
 from tests.fakes import HashEmbedder
 
 

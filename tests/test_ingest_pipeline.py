@@ -18,10 +18,10 @@ from ruma.ingest import stages
 from ruma.ingest.pipeline import Outcome, ingest_sources
 from ruma.ingest.sources import read_item
 from ruma.models.vectors import Passage, PassageVectors
-from ruma.tenant.documents import list_documents, read_document, read_original_of
 from ruma.tenant.home import Home
-from ruma.tenant.index import count_chunks, search_words
-from ruma.tenant.sources import list_sources
+from ruma.tenant.knowledge.documents import list_documents, read_document, read_original_of
+from ruma.tenant.knowledge.index import count_chunks, search_words
+from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
 from tests.harness.disk import on_small_disk
@@ -422,7 +422,7 @@ def test_a_full_disk_is_an_error_that_keeps_what_was_stored(tmp_path: Path) -> N
         (shop / f"{number:02}.txt").write_bytes(os.urandom(30_000).hex().encode() + b" words to read.\n")
     check = (
         "from ruma.config import load_settings\nfrom ruma.tenant.home import Home\n"
-        "from ruma.tenant.documents import list_documents, read_document\n"
+        "from ruma.tenant.knowledge.documents import list_documents, read_document\n"
         "with Home(load_settings()).open('acme') as tenant:\n"
         "    for info in list_documents(tenant):\n        print('stored', read_document(tenant, info.id).name)\n"
     )

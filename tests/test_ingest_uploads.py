@@ -12,11 +12,11 @@ from ruma.errors import DamagedError, NotReadyError
 from ruma.ingest.jobs import Stopped
 from ruma.ingest.pipeline import Outcome
 from ruma.ingest.uploads import ingest_upload
-from ruma.tenant.documents import list_documents, read_document, read_original_of
-from ruma.tenant.index import search_words
-from ruma.tenant.sources import list_sources
+from ruma.tenant.knowledge.documents import list_documents, read_document, read_original_of
+from ruma.tenant.knowledge.index import search_words
+from ruma.tenant.knowledge.sources import list_sources
+from ruma.tenant.knowledge.uploads import Kind, receive_upload, take_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import Kind, receive_upload, take_upload
 from tests.fakes import HashEmbedder
 from tests.harness.residue import find_plaintext, make_canaries
 

@@ -9,15 +9,15 @@ import pytest
 from ruma.config import Settings
 from ruma.errors import KeyStoreError, NotFoundError, WrongKeyError
 from ruma.tenant.audit import list_audit
-from ruma.tenant.documents import list_documents, read_original_of, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.keys import Key
-from ruma.tenant.originals import read_original, seal_original
-from ruma.tenant.rotation import NewKey, Rotated, move_key, reseal_files, rotate_key
-from ruma.tenant.sealed_keys import SealedKeys
-from ruma.tenant.sources import add_source
+from ruma.tenant.keys.keys import Key
+from ruma.tenant.keys.rotation import NewKey, Rotated, move_key, reseal_files, rotate_key
+from ruma.tenant.keys.sealed_keys import SealedKeys
+from ruma.tenant.knowledge.documents import list_documents, read_original_of, store_document
+from ruma.tenant.knowledge.originals import read_original, seal_original
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import list_uploads, read_upload, receive_upload
 from ruma.tenant.tenant import KEY_CHANGE, Tenant
-from ruma.tenant.uploads import list_uploads, read_upload, receive_upload
 from tests.making import EMBEDDER, make_document
 
 UPLOAD = {"kind": "upload", "added_by": "ada", "most_bytes": 1_000_000}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ruma.errors import KeyMissingError, KeyStoreError, WrongKeyError
-from ruma.tenant.keyring_store import ALLOWED, SystemKeyring, find_keyring
-from ruma.tenant.keys import Key
+from ruma.tenant.keys.keyring_store import ALLOWED, SystemKeyring, find_keyring
+from ruma.tenant.keys.keys import Key
 
 ROOT = Path(__file__).parents[1]
 
@@ -128,7 +128,7 @@ def test_a_keyring_that_hangs_is_given_up(use: Use, file: Path, verb: str) -> No
 
 def test_the_limit_is_ten_seconds() -> None:
     """Unless a test says otherwise, nobody waits longer than ten seconds for a keyring."""
-    from ruma.tenant import keyring_store
+    from ruma.tenant.keys import keyring_store
 
     assert keyring_store.LIMIT == 10
 
@@ -239,7 +239,7 @@ def test_a_key_is_in_no_command_line_and_no_environment(use: Use, file: Path) ->
     use("Observed").keep("a1", key)
 
     seen = Path(f"{file}.seen").read_text()
-    assert "ruma.tenant.keyring_process" in seen
+    assert "ruma.tenant.keys.keyring_process" in seen
     assert "tests.doubles.Observed" in seen
     assert key.raw.hex() not in seen
 

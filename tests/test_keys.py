@@ -10,7 +10,7 @@ import pytest
 
 from ruma.config import KEY_SOURCES, Settings
 from ruma.errors import KeyStoreError
-from ruma.tenant.keys import Key, available_key_sources, choose_key_store, key_store_of
+from ruma.tenant.keys.keys import Key, available_key_sources, choose_key_store, key_store_of
 
 ROOT = Path(__file__).parents[1]
 DOUBLE = "tests.doubles.Plain"
@@ -126,7 +126,7 @@ def test_a_machine_without_a_secret_service_has_no_keyring(tmp_path: Path, bus: 
     code = (
         "import pathlib, sys\n"
         "from ruma.config import Settings\n"
-        "from ruma.tenant.keys import choose_key_store\n"
+        "from ruma.tenant.keys.keys import choose_key_store\n"
         "print(choose_key_store(Settings(home=pathlib.Path(sys.argv[1]))).label)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "home")]

@@ -61,9 +61,9 @@ SHARED = {"numpy"}
 ALONE: dict[str, set[str]] = {
     "llama_cpp": {"models/llama.py"},
     "sqlcipher3": {"tenant/database.py"},
-    "keyring": {"tenant/keyring_process.py"},
-    "argon2": {"tenant/passwords.py"},
-    "pyotp": {"tenant/second_factor.py"},
+    "keyring": {"tenant/keys/keyring_process.py"},
+    "argon2": {"tenant/people/passwords.py"},
+    "pyotp": {"tenant/people/second_factor.py"},
 }
 """Packages that one file alone may import: the one opener, the one model process, the one keyring helper."""
 

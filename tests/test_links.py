@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from ruma.errors import ConflictError, InputError, NotFoundError
-from ruma.tenant.joining import (
+from ruma.tenant.people.joining import (
     accept_invitation,
     invite,
     make_reset_link,
@@ -12,7 +12,7 @@ from ruma.tenant.joining import (
     reset_password,
     set_up_owner,
 )
-from ruma.tenant.links import (
+from ruma.tenant.people.links import (
     LIFE_SECONDS,
     Purpose,
     list_invitations,
@@ -21,8 +21,8 @@ from ruma.tenant.links import (
     use_link,
     withdraw_invitation,
 )
-from ruma.tenant.members import change_member, check_sign_in, create_member, find_member, list_members
-from ruma.tenant.sessions import begin_session, find_session
+from ruma.tenant.people.members import change_member, check_sign_in, create_member, find_member, list_members
+from ruma.tenant.people.sessions import begin_session, find_session
 from ruma.tenant.tenant import Tenant
 
 PASSWORD, OTHER = "harbour violin ticket 83", "lantern gravel opera 51"

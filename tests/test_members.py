@@ -4,8 +4,8 @@ from argon2 import PasswordHasher
 from ruma.config import Settings
 from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.tenant.home import Home
-from ruma.tenant.links import make_link, peek_link
-from ruma.tenant.members import (
+from ruma.tenant.people.links import make_link, peek_link
+from ruma.tenant.people.members import (
     Member,
     change_member,
     change_password,
@@ -17,7 +17,7 @@ from ruma.tenant.members import (
     list_members,
     remove_member,
 )
-from ruma.tenant.sessions import begin_session, find_session
+from ruma.tenant.people.sessions import begin_session, find_session
 from ruma.tenant.tenant import Tenant
 
 PASSWORD = "harbour violin ticket 83"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ruma.errors import DamagedError, StoreError
-from ruma.tenant.keys import Key
-from ruma.tenant.originals import BLOCK, read_original, seal_original
+from ruma.tenant.keys.keys import Key
+from ruma.tenant.knowledge.originals import BLOCK, read_original, seal_original
 
 HEADER = 9 + 24
 SEALED = BLOCK + 17
@@ -248,7 +248,7 @@ def test_a_full_disk_is_named() -> None:
     """When the disk is full the error says so and names the path."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    from ruma.tenant import originals
+    from ruma.tenant.knowledge import originals
 
     with open("/dev/full", "wb", 0) as full, pytest.raises(StoreError, match="disk is full: /data/x"):
         originals.Sealer(full, Path("/data/x"), bytes(32)).begin()
@@ -261,7 +261,7 @@ def test_a_write_that_takes_a_part_is_continued(tmp_path: Path, key: Key) -> Non
         def write(self, data: Any) -> int:
             return super().write(memoryview(data)[:1000])
 
-    from ruma.tenant import originals
+    from ruma.tenant.knowledge import originals
 
     data = os.urandom(BLOCK + 1)
     with Slow(tmp_path / "a", "wb") as file:

@@ -5,10 +5,10 @@ from ruma.config import Settings
 from ruma.errors import ConflictError, InputError, NotFoundError, NotReadyError
 from ruma.ingest.pairs import MOST_ANSWER, MOST_QUESTION, save_pair
 from ruma.ingest.pipeline import ingest_sources
-from ruma.tenant.conversations import begin_conversation, read_conversation
-from ruma.tenant.documents import find_documents, list_documents, read_document
-from ruma.tenant.pairs import find_pairs, load_pair_index, read_pair, remove_pair
-from ruma.tenant.sources import list_sources
+from ruma.tenant.conversing.conversations import begin_conversation, read_conversation
+from ruma.tenant.knowledge.documents import find_documents, list_documents, read_document
+from ruma.tenant.knowledge.pairs import find_pairs, load_pair_index, read_pair, remove_pair
+from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
 from tests.harness.residue import find_residue, make_canaries

@@ -4,7 +4,7 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 
 from ruma.errors import InputError
-from ruma.tenant.passwords import check_password, hash_password, needs_rehash, verify_password
+from ruma.tenant.people.passwords import check_password, hash_password, needs_rehash, verify_password
 
 GOOD = "harbour violin ticket 83"
 

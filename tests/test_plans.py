@@ -5,7 +5,7 @@ import pytest
 from ruma.config import Plan, Settings, load_plans, load_settings
 from ruma.errors import InputError
 from ruma.tenant.audit import list_audit
-from ruma.tenant.plans import is_known, promised_plan, read_plan, remember_plan, set_plan, shorten
+from ruma.tenant.keeping.plans import is_known, promised_plan, read_plan, remember_plan, set_plan, shorten
 from ruma.tenant.tenant import Tenant
 
 

@@ -17,11 +17,11 @@ from ruma.server import policy_system, request_log
 from ruma.server.guarding import SECURITY_HEADERS
 from ruma.server.pages import signing_in
 from ruma.server.policy_system import look_at_system
-from ruma.tenant import sessions
 from ruma.tenant.agents import change_agent
 from ruma.tenant.connections import TenantLedger
 from ruma.tenant.home import Home
-from ruma.tenant.members import create_member
+from ruma.tenant.people import sessions
+from ruma.tenant.people.members import create_member
 from ruma.tenant.policy_versions import list_versions, read_check
 from ruma.tenant.profile import change_profile
 from ruma.tenant.tenant import Tenant

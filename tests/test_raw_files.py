@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ruma.errors import DamagedError
-from ruma.tenant.data_key import Key
+from ruma.tenant.erasing.residue import find_in_pages, make_fingerprints
+from ruma.tenant.keys.data_key import Key
 from ruma.tenant.policy_evidence import files_with_key, readable_files
 from ruma.tenant.raw_files import read_blocks
-from ruma.tenant.residue import find_in_pages, make_fingerprints
 from ruma.tenant.tenant import Tenant
 
 _LOCKS = """

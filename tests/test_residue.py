@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from ruma.tenant.residue import WINDOW, choose_pieces, find_in_contents, find_in_pages, make_fingerprints
+from ruma.tenant.erasing.residue import WINDOW, choose_pieces, find_in_contents, find_in_pages, make_fingerprints
 from ruma.tenant.tenant import Tenant
 from tests.test_erasures import tenant  # noqa: F401 - a fixture
 

@@ -15,13 +15,13 @@ from ruma.privacy.erasing import erase_conversation
 from ruma.privacy.retention import Enforced, describe, enforce, is_due
 from ruma.server.daily import DailyWorker
 from ruma.tenant.audit import check_audit, list_audit, note
-from ruma.tenant.believed_time import Machine
-from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
-from ruma.tenant.holds import check_not_held, end_hold, holds_on, list_holds, set_hold
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.home import Home
-from ruma.tenant.plans import shorten
+from ruma.tenant.keeping.believed_time import Machine
+from ruma.tenant.keeping.holds import check_not_held, end_hold, holds_on, list_holds, set_hold
+from ruma.tenant.keeping.plans import shorten
+from ruma.tenant.knowledge.uploads import receive_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import receive_upload
 from tests.harness.clock import SetClock
 from tests.harness.process import environ_of, ruma
 from tests.harness.residue import find_residue
@@ -390,7 +390,7 @@ def test_whoever_chats_waits_for_no_removal(
     tenant: Tenant, settings: Settings, machine: TestMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A removal of many goes in short writes: others write between them, and what they write is kept."""
-    monkeypatch.setattr("ruma.tenant.retention.BATCH_SECONDS", 0.005)
+    monkeypatch.setattr("ruma.tenant.keeping.retention.BATCH_SECONDS", 0.005)
     for _ in range(150):
         chat(tenant, at=machine.wall - 300 * DAY)
     run_for = threading.Event()
@@ -418,7 +418,7 @@ def test_whoever_chats_waits_for_no_removal(
 
 def test_who_writes_again_meanwhile_is_kept(tenant: Tenant, settings: Settings, machine: TestMachine) -> None:
     """A conversation that was found to be over and goes on before it is its turn does not go."""
-    from ruma.tenant.retention import due_conversations, remove_conversations
+    from ruma.tenant.keeping.retention import due_conversations, remove_conversations
 
     run(tenant, settings, machine)
     run(tenant, settings, machine.goes_on(1))
@@ -436,7 +436,7 @@ def test_an_interrupted_run_goes_on(
     tenant: Tenant, settings: Settings, machine: TestMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What went is gone and written down, what did not go yet goes next time, and the run counts as not done."""
-    monkeypatch.setattr("ruma.tenant.retention.BATCH_SECONDS", 0.001)
+    monkeypatch.setattr("ruma.tenant.keeping.retention.BATCH_SECONDS", 0.001)
     for _ in range(60):
         chat(tenant, at=machine.wall - 300 * DAY)
 
@@ -460,7 +460,7 @@ KILLED = """
 import os, signal, sys
 from ruma.config import load_settings
 from ruma.privacy.retention import enforce
-from ruma.tenant import retention
+from ruma.tenant.keeping import retention
 from ruma.tenant.home import Home
 retention.BATCH_SECONDS = 0.001
 settings = load_settings()

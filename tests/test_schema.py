@@ -6,7 +6,7 @@ import pytest
 
 from ruma.config import Settings
 from ruma.tenant import schema
-from ruma.tenant.conversations import read_conversation, resume_conversation
+from ruma.tenant.conversing.conversations import read_conversation, resume_conversation
 from ruma.tenant.database import FILE_NAME, _connect, create_database
 from ruma.tenant.home import Home
 from tests.harness.residue import find_residue, make_canaries

@@ -11,9 +11,9 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import InputError, KeyMissingError, KeyStoreError, WrongKeyError
-from ruma.tenant.keys import Key
-from ruma.tenant.master_keys import forget_masters
-from ruma.tenant.sealed_keys import SealedKeys
+from ruma.tenant.keys.keys import Key
+from ruma.tenant.keys.master_keys import forget_masters
+from ruma.tenant.keys.sealed_keys import SealedKeys
 
 ROOT = Path(__file__).parents[1]
 SECRET = bytes(range(32)).hex()
@@ -453,8 +453,8 @@ def test_without_a_terminal_nobody_is_asked(settings: Settings) -> None:
     code = (
         "import sys, pathlib\n"
         "from ruma.config import Settings\n"
-        "from ruma.tenant.keys import Key\n"
-        "from ruma.tenant.sealed_keys import SealedKeys\n"
+        "from ruma.tenant.keys.keys import Key\n"
+        "from ruma.tenant.keys.sealed_keys import SealedKeys\n"
         "SealedKeys(Settings(home=pathlib.Path(sys.argv[1])), 'passphrase', {}).keep('a1', Key.random())\n"
     )
 
@@ -481,7 +481,7 @@ def test_a_passphrase_is_asked_for_on_the_terminal(settings: Settings, typed: li
     code = (
         "import os, pathlib, pty, sys, threading\n"
         "from ruma.config import Settings\n"
-        "from ruma.tenant.keys import Key, choose_key_store\n"
+        "from ruma.tenant.keys.keys import Key, choose_key_store\n"
         "os.setsid()\n"
         "keyboard, screen = pty.openpty()\n"
         "os.open(os.ttyname(screen), os.O_RDWR)\n"  # the first one that a new session opens is its terminal
@@ -516,8 +516,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(settings: Settings, tmp_path
     code = (
         "import sys, pathlib, resource, signal\n"
         "from ruma.config import Settings\n"
-        "from ruma.tenant.keys import Key\n"
-        "from ruma.tenant.sealed_keys import SealedKeys\n"
+        "from ruma.tenant.keys.keys import Key\n"
+        "from ruma.tenant.keys.sealed_keys import SealedKeys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (70, 70))\n"  # enough for machine.key, not for a sealed key
         "SealedKeys(Settings(home=pathlib.Path(sys.argv[1])), 'machine', {}).keep('a1', Key.random())\n"

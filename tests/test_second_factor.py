@@ -4,8 +4,8 @@ import pyotp
 import pytest
 
 from ruma.errors import ConflictError, InputError, NotReadyError
-from ruma.tenant.members import Member, create_member, find_member
-from ruma.tenant.second_factor import (
+from ruma.tenant.people.members import Member, create_member, find_member
+from ruma.tenant.people.second_factor import (
     check_code,
     count_recovery_codes,
     disable_second_factor,

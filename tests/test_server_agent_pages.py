@@ -11,9 +11,9 @@ from ruma.ingest.pairs import save_pair
 from ruma.models.language_models import MODEL_FILE, Model, write_manifest
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent, read_agent
+from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import list_conversations
-from ruma.tenant.pairs import find_pairs
+from ruma.tenant.knowledge.pairs import find_pairs
 from ruma.tenant.tenant import Tenant
 from tests.serving import EMBEDDER, FLAGS, QUESTION, renew_tenant, sign_in
 

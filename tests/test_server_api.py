@@ -13,7 +13,7 @@ from ruma.models.generator import Generator
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent
 from ruma.tenant.home import Home
-from ruma.tenant.sources import list_sources, remove_source
+from ruma.tenant.knowledge.sources import list_sources, remove_source
 from tests.serving import DELIVERY, EMBEDDER, QUESTION, WRITTEN, ScriptedGenerator, make_tenant, with_key
 
 HERE = "http://127.0.0.1:8420"

@@ -5,7 +5,7 @@ from litestar.testing import TestClient
 from ruma.config import Settings
 from ruma.server.app import create_app
 from ruma.tenant.home import Home
-from ruma.tenant.rotation import rotate_key
+from ruma.tenant.keys.rotation import rotate_key
 from tests.serving import EMBEDDER, make_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"

@@ -10,10 +10,10 @@ from ruma.config import load_settings
 from ruma.server.app import create_app
 from ruma.server.pages.signing_in import name_browser
 from ruma.tenant.home import Home
-from ruma.tenant.joining import invite, make_reset_link, make_setup_link
-from ruma.tenant.members import change_member, create_member, find_member
-from ruma.tenant.second_factor import enable_second_factor, new_factor_secret
-from ruma.tenant.sessions import find_session, list_sessions
+from ruma.tenant.people.joining import invite, make_reset_link, make_setup_link
+from ruma.tenant.people.members import change_member, create_member, find_member
+from ruma.tenant.people.second_factor import enable_second_factor, new_factor_secret
+from ruma.tenant.people.sessions import find_session, list_sessions
 from ruma.tenant.tenant import Tenant
 from tests.serving import EMBEDDER, FLAGS, renew_tenant
 

@@ -11,15 +11,15 @@ from ruma.config import Settings, load_settings
 from ruma.models.generator import Generator
 from ruma.server.app import create_app
 from ruma.server.forgetting import Forgetter
-from ruma.tenant.conversations import add_exchange, begin_conversation
-from ruma.tenant.documents import list_documents
-from ruma.tenant.erasures import erase
-from ruma.tenant.holds import set_hold
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.inbox import ask_for_person
+from ruma.tenant.erasing.erasures import erase
+from ruma.tenant.erasing.receipts import is_signature_right, list_receipts, read_receipt
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import ask_for_person
-from ruma.tenant.index import search_vectors
-from ruma.tenant.members import list_members
-from ruma.tenant.receipts import is_signature_right, list_receipts, read_receipt
+from ruma.tenant.keeping.holds import set_hold
+from ruma.tenant.knowledge.documents import list_documents
+from ruma.tenant.knowledge.index import search_vectors
+from ruma.tenant.people.members import list_members
 from ruma.tenant.tenant import Tenant
 from tests.serving import EMBEDDER, FLAGS, ScriptedGenerator, renew_tenant, sign_in, with_key
 

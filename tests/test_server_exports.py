@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 
 from ruma.config import Settings
 from ruma.server.app import create_app
-from ruma.tenant.exports import list_exports
+from ruma.tenant.copying.exports import list_exports
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 from tests.serving import EMBEDDER, make_tenant, sign_in, with_key
@@ -72,7 +72,7 @@ def test_a_program_asks_for_an_export_and_fetches_it(client: Client, tenant: Ten
 
 def test_a_visitor_is_exported_by_address(client: Client, tenant: Tenant) -> None:
     """All conversations with the address are in it, and nobody else's."""
-    from ruma.tenant.corrections import correct_visitor_details
+    from ruma.tenant.knowledge.corrections import correct_visitor_details
 
     numbers = [talk(tenant, f"Question {number}") for number in range(3)]
     for number in numbers[:2]:

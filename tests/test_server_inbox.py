@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from ruma.config import load_settings
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent
-from ruma.tenant.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
 from ruma.tenant.home import Home
 from ruma.tenant.profile import change_profile
 from ruma.tenant.tenant import Tenant

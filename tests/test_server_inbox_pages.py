@@ -11,9 +11,9 @@ from litestar.testing import TestClient
 from ruma.config import load_settings
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent
-from ruma.tenant.conversations import OpenConversation, add_exchange, begin_conversation, read_conversation
+from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, begin_conversation, read_conversation
+from ruma.tenant.conversing.inbox import ask_for_person, give_feedback, list_conversations, read_for_member
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import ask_for_person, give_feedback, list_conversations, read_for_member
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
 from tests.filling import fill_inbox

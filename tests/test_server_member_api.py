@@ -8,7 +8,7 @@ from litestar.testing import TestClient
 from ruma.config import Settings
 from ruma.server.app import create_app
 from ruma.tenant.home import Home
-from ruma.tenant.joining import accept_invitation, reset_password
+from ruma.tenant.people.joining import accept_invitation, reset_password
 from ruma.tenant.tenant import Tenant
 from tests.serving import EMBEDDER, PASSWORD, make_tenant, sign_in, with_key
 

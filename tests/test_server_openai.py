@@ -10,8 +10,8 @@ import pytest
 
 from ruma.config import load_settings
 from ruma.ingest.pairs import save_pair
+from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import list_conversations
 from tests.serving import EMBEDDER, FLAGS, QUESTION, WRITTEN, Running, make_tenant, with_key
 
 PRICE = "Delivery to Marrowby costs £2.50."

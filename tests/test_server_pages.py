@@ -12,8 +12,8 @@ from ruma.server.app import create_app
 from ruma.server.pages.chat import Part, split_answer
 from ruma.server.shapes import Place, passage_url
 from ruma.tenant.agents import change_agent
-from ruma.tenant.documents import list_documents
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.documents import list_documents
 from tests.payloads import MARKUP
 from tests.serving import EMBEDDER, QUESTION, ScriptedGenerator, make_tenant, store
 

@@ -11,13 +11,13 @@ from ruma.server.addresses import PublicAddress
 from ruma.server.app import create_app
 from ruma.server.listener import invite_owners
 from ruma.server.pages.account import draw_code
-from ruma.tenant.api_keys import find_api_key, list_api_keys
 from ruma.tenant.home import Home
-from ruma.tenant.joining import accept_invitation, set_up_owner
-from ruma.tenant.links import list_invitations, peek_link
-from ruma.tenant.members import check_sign_in, create_member, find_member, list_members
-from ruma.tenant.second_factor import check_code
-from ruma.tenant.sessions import begin_session, list_sessions
+from ruma.tenant.people.api_keys import find_api_key, list_api_keys
+from ruma.tenant.people.joining import accept_invitation, set_up_owner
+from ruma.tenant.people.links import list_invitations, peek_link
+from ruma.tenant.people.members import check_sign_in, create_member, find_member, list_members
+from ruma.tenant.people.second_factor import check_code
+from ruma.tenant.people.sessions import begin_session, list_sessions
 from ruma.tenant.tenant import Tenant
 from tests.serving import EMBEDDER, FLAGS, PASSWORD, renew_tenant, sign_in
 

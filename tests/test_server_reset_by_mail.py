@@ -10,7 +10,7 @@ import pytest
 
 from ruma.config import load_settings
 from ruma.tenant.home import Home
-from ruma.tenant.members import create_member
+from ruma.tenant.people.members import create_member
 from tests.mailing import Mailbox, mail_server, make_certificate
 from tests.serving import FLAGS, Running, make_tenant
 

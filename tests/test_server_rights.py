@@ -17,9 +17,9 @@ from ruma.server.app import create_app
 from ruma.server.chores import do_once
 from ruma.server.languages import read_words
 from ruma.tenant.audit import list_audit
-from ruma.tenant.consents import PASSING_SECONDS, read_consent
+from ruma.tenant.conversing.consents import PASSING_SECONDS, read_consent
+from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import list_conversations
 from ruma.tenant.tenant import Tenant
 from tests.mailing import Mailbox, mail_server
 from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in, with_key

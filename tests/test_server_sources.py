@@ -10,11 +10,11 @@ from litestar.testing import TestClient
 
 from ruma.config import load_settings
 from ruma.server.app import create_app
-from ruma.tenant.documents import find_documents, list_documents
 from ruma.tenant.home import Home
-from ruma.tenant.sources import list_sources
+from ruma.tenant.knowledge.documents import find_documents, list_documents
+from ruma.tenant.knowledge.sources import list_sources
+from ruma.tenant.knowledge.uploads import list_uploads, receive_upload, take_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import list_uploads, receive_upload, take_upload
 from tests.fakes import HashEmbedder
 from tests.serving import FLAGS, renew_tenant, sign_in, store, with_key
 

@@ -17,8 +17,8 @@ from ruma.server.uploading import (
     receive_body,
     receive_form,
 )
+from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import list_uploads
 
 FORM = b"multipart/form-data; boundary=b"
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.md"\r\n\r\nBread'

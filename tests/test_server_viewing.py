@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from ruma.server.viewing import PART, View, find_labels, view_document
-from ruma.tenant.documents import Document
+from ruma.tenant.knowledge.documents import Document
 
 PAGES = (
     "Delivery\n\n"

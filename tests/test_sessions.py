@@ -7,8 +7,8 @@ import pytest
 from ruma.config import Settings
 from ruma.errors import NotFoundError
 from ruma.tenant.home import Home
-from ruma.tenant.members import Member, change_member, create_member
-from ruma.tenant.sessions import (
+from ruma.tenant.people.members import Member, change_member, create_member
+from ruma.tenant.people.sessions import (
     IDLE_SECONDS,
     LIFE_SECONDS,
     begin_session,

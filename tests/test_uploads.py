@@ -10,11 +10,10 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import ConflictError, DamagedError, InputError, NotFoundError
-from ruma.tenant.documents import finish_interrupted, remove_documents, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source, list_sources, remove_source, remove_with_sources
-from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import (
+from ruma.tenant.knowledge.documents import finish_interrupted, remove_documents, store_document
+from ruma.tenant.knowledge.sources import add_source, list_sources, remove_source, remove_with_sources
+from ruma.tenant.knowledge.uploads import (
     MOST_TRIES,
     Kind,
     Taken,
@@ -31,6 +30,7 @@ from ruma.tenant.uploads import (
     retry_upload,
     take_upload,
 )
+from ruma.tenant.tenant import Tenant
 from tests.harness.residue import find_plaintext, find_residue, make_canaries
 from tests.making import EMBEDDER, make_document
 
@@ -116,7 +116,7 @@ def test_what_a_killed_process_was_receiving_is_swept(settings: Settings) -> Non
     home.create("acme")
     script = (
         "import os, sys\nfrom ruma.config import load_settings\nfrom ruma.tenant.home import Home\n"
-        "from ruma.tenant.uploads import begin_upload\n"
+        "from ruma.tenant.knowledge.uploads import begin_upload\n"
         "tenant = Home(load_settings()).open('acme')\n"
         "receiving = begin_upload(tenant, 'a.md', kind='upload', added_by='', most_bytes=9_000_000)\n"
         "receiving.write(bytes(1_000_000))\nos._exit(9)\n"

@@ -1,9 +1,9 @@
-from ruma.tenant.conversations import add_exchange, begin_conversation
-from ruma.tenant.documents import store_document
-from ruma.tenant.inbox import ask_for_person, close_conversation, give_feedback
-from ruma.tenant.sources import add_source
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.inbox import ask_for_person, close_conversation, give_feedback
+from ruma.tenant.conversing.usage import count_usage, list_unanswered
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.usage import count_usage, list_unanswered
 from tests.filling import fill_inbox
 from tests.making import EMBEDDER, make_document
 

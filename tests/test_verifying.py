@@ -12,13 +12,13 @@ from ruma.config import Settings
 from ruma.privacy.erasing import erase_conversation, erase_document, erase_tenant, erase_visitor
 from ruma.privacy.receipt_pages import receipt_page
 from ruma.privacy.verifying import verify_erasure
-from ruma.tenant.conversations import add_exchange, begin_conversation
-from ruma.tenant.documents import store_document
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.visitors import VisitorRef
+from ruma.tenant.erasing.receipts import SignedReceipt, read_receipt
 from ruma.tenant.home import Home
-from ruma.tenant.receipts import SignedReceipt, read_receipt
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.visitors import VisitorRef
 from tests.harness.residue import make_canaries
 from tests.making import EMBEDDER, make_document
 

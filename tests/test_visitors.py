@@ -6,11 +6,11 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import InputError, NotFoundError
-from ruma.tenant.conversations import add_exchange, begin_conversation, resume_conversation
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, resume_conversation
+from ruma.tenant.conversing.inbox import ask_for_person, give_feedback
+from ruma.tenant.conversing.visitors import VisitorRef, find_visitor, mentions, parse_visitor
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import ask_for_person, give_feedback
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.visitors import VisitorRef, find_visitor, mentions, parse_visitor
 
 
 @pytest.fixture

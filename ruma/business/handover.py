@@ -7,10 +7,10 @@ from ruma.business.mail import Outbox
 from ruma.business.notices import handover_notices, reply_notice
 from ruma.errors import ForbiddenError
 from ruma.tenant.agents import read_agent
-from ruma.tenant.consents import Choice
-from ruma.tenant.conversations import OpenConversation
-from ruma.tenant.inbox import ask_for_person, count_waiting, read_for_member, reply
-from ruma.tenant.members import list_members
+from ruma.tenant.conversing.consents import Choice
+from ruma.tenant.conversing.conversations import OpenConversation
+from ruma.tenant.conversing.inbox import ask_for_person, count_waiting, read_for_member, reply
+from ruma.tenant.people.members import list_members
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
 

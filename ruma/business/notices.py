@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from ruma.business.mail import Mail
+from ruma.tenant.conversing.requests import RightsRequest
 from ruma.tenant.profile import Profile
-from ruma.tenant.requests import RightsRequest
 
 _VISITOR_WORDS = {
     "en": ("Your answer from {business}", "{author} wrote to you:"),

@@ -24,7 +24,7 @@ from ruma.errors import InputError, NotReadyError
 from ruma.models.generator import Generator, Turn
 from ruma.models.vectors import Embedder
 from ruma.tenant.agents import MODES, Agent, read_agent
-from ruma.tenant.conversations import OpenConversation, add_exchange, read_conversation
+from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, read_conversation
 from ruma.tenant.tenant import Tenant
 
 __all__ = ["Answer", "Citation", "answer"]

@@ -11,8 +11,8 @@ from ruma.chat.understanding import Understood
 from ruma.chat.words import content_words, split_words, stem
 from ruma.errors import NotFoundError
 from ruma.models.vectors import Embedder, Vector
-from ruma.tenant.documents import check_embedder
-from ruma.tenant.pairs import Pair, load_pair_index, read_pair
+from ruma.tenant.knowledge.documents import check_embedder
+from ruma.tenant.knowledge.pairs import Pair, load_pair_index, read_pair
 from ruma.tenant.tenant import Tenant
 
 NEAR = 0.74

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ruma.chat.words import content_words, group_by_stem, mark_stems
 from ruma.errors import InputError, NotReadyError
 from ruma.models.vectors import Embedder
-from ruma.tenant.documents import check_embedder
-from ruma.tenant.index import (
+from ruma.tenant.knowledge.documents import check_embedder
+from ruma.tenant.knowledge.index import (
     StoredChunk,
     compare,
     count_chunks,

@@ -29,7 +29,7 @@ def create(
     Programs send it as `Authorization: Bearer KEY`. chat: ask; read and write: sources, agent and answers;
     conversations: what visitors asked; manage: members, keys and settings.
     """
-    from ruma.tenant.api_keys import make_api_key
+    from ruma.tenant.people.api_keys import make_api_key
 
     with Parts(ctx, home=home) as parts:
         key, secret = make_api_key(parts.tenant(tenant), name, scope or ["chat"], created_by="operator")
@@ -44,7 +44,7 @@ def list_keys(
     ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None
 ) -> None:
     """List the keys, without their secrets."""
-    from ruma.tenant.api_keys import list_api_keys
+    from ruma.tenant.people.api_keys import list_api_keys
 
     with Parts(ctx, home=home) as parts:
         keys = list_api_keys(parts.tenant(tenant))
@@ -77,7 +77,7 @@ def revoke(
     home: HomeOption = None,
 ) -> None:
     """Let a key in no more, from its next request on."""
-    from ruma.tenant.api_keys import revoke_api_key
+    from ruma.tenant.people.api_keys import revoke_api_key
 
     with Parts(ctx, home=home) as parts:
         revoke_api_key(parts.tenant(tenant), key_id)

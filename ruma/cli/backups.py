@@ -17,8 +17,8 @@ from ruma.errors import InputError, NotFoundError, RumaError
 if TYPE_CHECKING:
     from ruma.privacy.backing_up import Keep
     from ruma.privacy.restoring import Restored
-    from ruma.tenant.backup_folder import BackupFolder, Snapshot
-    from ruma.tenant.keys import Key
+    from ruma.tenant.copying.backup_folder import BackupFolder, Snapshot
+    from ruma.tenant.keys.keys import Key
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of backups, on any disk or share.")]
 BackedUpOption = Annotated[
@@ -53,7 +53,7 @@ This machine needs none of it to write backups."""
 
 def init(ctx: typer.Context, folder: FolderArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Make a folder of backups, and show its secret, once."""
-    from ruma.tenant.backup_folder import init_folder
+    from ruma.tenant.copying.backup_folder import init_folder
 
     with Parts(ctx, home=home) as parts:
         made, secret = init_folder(parts.home.settings, folder.absolute())
@@ -67,7 +67,7 @@ def init(ctx: typer.Context, folder: FolderArgument, as_json: JsonOption = False
 
 def join(ctx: typer.Context, folder: FolderArgument, secret_file: SecretOption = None, home: HomeOption = None) -> None:
     """Let this home write to a folder of backups that another one made."""
-    from ruma.tenant.backup_folder import join_folder
+    from ruma.tenant.copying.backup_folder import join_folder
 
     with Parts(ctx, home=home) as parts:
         join_folder(parts.home.settings, folder.absolute(), _read_secret(secret_file))
@@ -91,7 +91,7 @@ def make(
     With one of the options --keep, old backups are removed afterwards, as `ruma backup prune` does.
     """
     from ruma.privacy.backing_up import Keep, back_up
-    from ruma.tenant.backup_folder import open_folder
+    from ruma.tenant.copying.backup_folder import open_folder
 
     made, problems = [], []
     with Parts(ctx, home=home) as parts:
@@ -136,7 +136,7 @@ def list_snapshots(
 
     What is in them cannot be seen without it: only whose they are, when they were made and how large they are.
     """
-    from ruma.tenant.backup_folder import open_folder
+    from ruma.tenant.copying.backup_folder import open_folder
 
     with Parts(ctx, home=home) as parts:
         found = open_folder(parts.home.settings, folder.absolute()).snapshots()
@@ -212,7 +212,7 @@ def prune(
     The newest backup of each tenant of this home stays, whatever its age.
     """
     from ruma.privacy.backing_up import Keep
-    from ruma.tenant.backup_folder import open_folder
+    from ruma.tenant.copying.backup_folder import open_folder
 
     keep = Keep(keep_days, keep_daily, keep_weekly, keep_monthly)
     if keep == Keep():
@@ -236,7 +236,7 @@ def remove(
     home: HomeOption = None,
 ) -> None:
     """Remove backups for good: those named, or all of a tenant."""
-    from ruma.tenant.backup_folder import open_folder
+    from ruma.tenant.copying.backup_folder import open_folder
 
     with Parts(ctx, home=home) as parts:
         target = open_folder(parts.home.settings, folder.absolute())
@@ -321,13 +321,13 @@ def _plain_restored(restored: Restored) -> dict[str, object]:
 
 @contextmanager
 def _opened(folder: Path, secret_file: Path | None) -> Iterator[BackupFolder]:
-    from ruma.tenant.backup_folder import open_with_secret
+    from ruma.tenant.copying.backup_folder import open_with_secret
 
     yield open_with_secret(folder.absolute(), _read_secret(secret_file))
 
 
 def _read_secret(file: Path | None) -> Key:
-    from ruma.tenant.keys import Key as Secret
+    from ruma.tenant.keys.keys import Key as Secret
 
     if file is None:
         return Secret.from_recovery_text(ask_line("Secret of the backups"))
@@ -351,7 +351,7 @@ def _prune(parts: Parts, target: BackupFolder, keep: Keep, *, only_tenant: str |
 
 def _remove(parts: Parts, target: BackupFolder, removed: list[Snapshot]) -> None:
     """Remove backups, and let the tenants know of it that are there."""
-    from ruma.tenant.backups import keep_backups
+    from ruma.tenant.erasing.backups import keep_backups
 
     freed = target.remove([one.name for one in removed])
     left = [one.name for one in target.snapshots()]

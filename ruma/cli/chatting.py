@@ -75,7 +75,7 @@ class Talk:
                 self._answer(question)
 
     def _start(self) -> None:
-        from ruma.tenant.conversations import begin_conversation
+        from ruma.tenant.conversing.conversations import begin_conversation
 
         self._conversation = begin_conversation("terminal")
         self._cited = ()

@@ -23,7 +23,7 @@ from ruma.errors import NotFoundError
 
 if TYPE_CHECKING:
     from ruma.models.generator import Generator
-    from ruma.tenant.conversations import OpenConversation
+    from ruma.tenant.conversing.conversations import OpenConversation
     from ruma.tenant.tenant import Tenant
 
 
@@ -134,7 +134,7 @@ def _ingest(folder: Path, tenant: "Tenant", parts: Parts) -> None:
 
 
 def _ask_all(tenant: "Tenant", parts: Parts) -> None:
-    from ruma.tenant.conversations import begin_conversation
+    from ruma.tenant.conversing.conversations import begin_conversation
 
     writer = _writer(parts)
     conversation = begin_conversation("terminal")

@@ -167,7 +167,7 @@ def _check_disk(parts: Parts) -> Iterator[Finding]:
 
 
 def _check_keys(parts: Parts) -> Iterator[Finding]:
-    from ruma.tenant.keys import available_key_sources
+    from ruma.tenant.keys.keys import available_key_sources
 
     chosen = parts.settings.key_source
     sources = available_key_sources(parts.settings)

@@ -13,7 +13,7 @@ from ruma.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from ruma.privacy.verifying import Verdict
-    from ruma.tenant.receipts import Kept, SignedReceipt
+    from ruma.tenant.erasing.receipts import Kept, SignedReceipt
 
 ReceiptOption = Annotated[
     Path | None,
@@ -39,7 +39,7 @@ def document(
     Its text, passages, vectors, words, sealed original and uploads go, and the answers that were written from it.
     """
     from ruma.privacy.erasing import erase_document
-    from ruma.tenant.documents import read_document
+    from ruma.tenant.knowledge.documents import read_document
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -59,7 +59,7 @@ def conversation(
 ) -> None:
     """Erase a conversation with everything that was said in it."""
     from ruma.privacy.erasing import erase_conversation
-    from ruma.tenant.conversations import read_conversation
+    from ruma.tenant.conversing.conversations import read_conversation
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -87,7 +87,7 @@ def visitor(
     Whoever left no address is found by what was said: --find lists the places, and you name the numbers.
     """
     from ruma.privacy.erasing import erase_visitor
-    from ruma.tenant.visitors import find_visitor, mentions, parse_visitor
+    from ruma.tenant.conversing.visitors import find_visitor, mentions, parse_visitor
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -128,7 +128,7 @@ def member(
     hands them over.
     """
     from ruma.privacy.erasing import erase_member
-    from ruma.tenant.members import find_member
+    from ruma.tenant.people.members import find_member
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -144,7 +144,7 @@ def list_receipts(
 ) -> None:
     """List what was erased in a tenant."""
     from ruma.privacy.verifying import describe_erased
-    from ruma.tenant import receipts
+    from ruma.tenant.erasing import receipts
 
     with Parts(ctx, home=home) as parts:
         kept = receipts.list_receipts(parts.tenant(tenant))
@@ -175,7 +175,7 @@ def show_receipt(
     home: HomeOption = None,
 ) -> None:
     """Show a receipt again, or write it to a file."""
-    from ruma.tenant.receipts import find_receipt
+    from ruma.tenant.erasing.receipts import find_receipt
 
     with Parts(ctx, home=home) as parts:
         _show(find_receipt(parts.tenant(tenant), number), receipt, as_json)
@@ -197,7 +197,7 @@ def verify_erasure(
     """
     from ruma.privacy.receipt_pages import receipt_page
     from ruma.privacy.verifying import verify_erasure as verify
-    from ruma.tenant.receipts import LARGEST, read_receipt
+    from ruma.tenant.erasing.receipts import LARGEST, read_receipt
 
     try:
         if receipt.stat().st_size > LARGEST:

@@ -17,7 +17,7 @@ from ruma.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from ruma.privacy.archive import Sink
-    from ruma.tenant.contents import Scope
+    from ruma.tenant.copying.contents import Scope
     from ruma.tenant.tenant import Tenant
 
 PasswordFile = Annotated[
@@ -47,7 +47,7 @@ def export(
     password whoever gets it can read it. With one it is in the format age, and the name should end in .zip.age.
     """
     from ruma.privacy.exporting import write_export
-    from ruma.tenant.contents import note_taken
+    from ruma.tenant.copying.contents import note_taken
 
     if visitor is not None and member is not None:
         raise InputError("An export is of a visitor or of a member.", hint="Leave out --visitor or --member.")
@@ -122,9 +122,9 @@ def import_(
 
 
 def _scope(tenant: Tenant, visitor: str | None, member: str | None) -> Scope:
-    from ruma.tenant.contents import Scope
-    from ruma.tenant.members import find_member
-    from ruma.tenant.visitors import find_visitor, parse_visitor
+    from ruma.tenant.conversing.visitors import find_visitor, parse_visitor
+    from ruma.tenant.copying.contents import Scope
+    from ruma.tenant.people.members import find_member
 
     if visitor is not None:
         return Scope("visitor", conversations=tuple(find_visitor(tenant, parse_visitor(visitor))))
@@ -142,7 +142,7 @@ def _check_free(file: Path) -> None:
 
 
 def _read_password(file: Path | None, ask: bool, *, is_new: bool) -> str:
-    from ruma.tenant.passwords import check_password
+    from ruma.tenant.people.passwords import check_password
 
     if file is None and not ask:
         return ""
@@ -162,7 +162,7 @@ def _read_password(file: Path | None, ask: bool, *, is_new: bool) -> str:
 
 def _write(file: Path, password: str, tenant_name: str, fill: Any) -> dict[str, Any]:
     """Write a file of the operator's whole or not at all, for its owner alone."""
-    from ruma.tenant.envelopes import EnvelopeWriter, make_envelope
+    from ruma.tenant.keys.envelopes import EnvelopeWriter, make_envelope
 
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:

@@ -28,7 +28,7 @@ from ruma.config import KEY_SOURCES, Settings
 from ruma.errors import InputError, NotFoundError, WrongKeyError
 
 if TYPE_CHECKING:
-    from ruma.tenant.rotation import NewKey
+    from ruma.tenant.keys.rotation import NewKey
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="The tenants.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every tenant of the home.")]
@@ -40,7 +40,7 @@ def keys(ctx: typer.Context, as_json: JsonOption = False, home: HomeOption = Non
 
     No key is read for it, and none is shown. The commands rotate the keys, move them, and take them along.
     """
-    from ruma.tenant.key_report import RECOVERY_COVERS, describe_keys
+    from ruma.tenant.keys.key_report import RECOVERY_COVERS, describe_keys
 
     if ctx.invoked_subcommand:
         if as_json or home:
@@ -91,7 +91,7 @@ def rotate(
     were made before.
     With --json there is one line of JSON at each of these moments.
     """
-    from ruma.tenant.rotation import NewKey, reseal_files, rotate_key
+    from ruma.tenant.keys.rotation import NewKey, reseal_files, rotate_key
 
     with Parts(ctx, home=home) as parts:
         chosen = _chosen(parts, names, every)
@@ -117,7 +117,7 @@ def reseal(ctx: typer.Context, names: NamesArgument = None, every: AllOption = F
 
     Goes on where an interrupted run stopped.
     """
-    from ruma.tenant.rotation import reseal_files
+    from ruma.tenant.keys.rotation import reseal_files
 
     with Parts(ctx, home=home) as parts:
         for name in _chosen(parts, names, every):
@@ -135,8 +135,8 @@ def move(
 
     They are destroyed in the one where they were. The keys stay the same, and so do the recovery keys.
     """
-    from ruma.tenant.keys import choose_key_store
-    from ruma.tenant.rotation import move_key
+    from ruma.tenant.keys.keys import choose_key_store
+    from ruma.tenant.keys.rotation import move_key
 
     with Parts(ctx, home=home) as parts:
         chosen = _chosen(parts, names, every)
@@ -166,7 +166,7 @@ def rotate_master(
     The machine's is made by itself. Another source's is given with --new-key, and put there by whoever looks after it;
     until --finish both the old and the new one open everything.
     """
-    from ruma.tenant.master_rotation import MasterRotation, finish_master_rotation, rotate_master
+    from ruma.tenant.keys.master_rotation import MasterRotation, finish_master_rotation, rotate_master
 
     with Parts(ctx, home=home) as parts:
         origin = source or _only_origin(parts)
@@ -218,7 +218,7 @@ def pack(
     A passphrase seals it.
     Reads the passphrase from the terminal or from standard input. The keys stay where they are, too.
     """
-    from ruma.tenant.key_pack import pack_keys
+    from ruma.tenant.keys.key_pack import pack_keys
 
     with Parts(ctx, home=home) as parts:
         chosen = names or parts.home.names()
@@ -243,8 +243,8 @@ def unpack(
 
     Reads the passphrase from the terminal or from standard input.
     """
-    from ruma.tenant.key_pack import unpack_keys
-    from ruma.tenant.keys import choose_key_store
+    from ruma.tenant.keys.key_pack import unpack_keys
+    from ruma.tenant.keys.keys import choose_key_store
 
     with Parts(ctx, home=home) as parts:
         store = choose_key_store(_settings_for(parts, to) if to else parts.settings)
@@ -276,7 +276,7 @@ def _settings_for(parts: Parts, source: str) -> Settings:
 
 
 def _only_origin(parts: Parts) -> str:
-    from ruma.tenant.key_report import describe_keys, origin_of
+    from ruma.tenant.keys.key_report import describe_keys, origin_of
 
     origins = sorted({origin_of(one.key_store) for one in describe_keys(parts.home)} - {""})
     if not origins:

@@ -11,8 +11,8 @@ from ruma.config import Settings
 from ruma.errors import InputError
 
 if TYPE_CHECKING:
-    from ruma.tenant.links import Purpose
-    from ruma.tenant.members import Member
+    from ruma.tenant.people.links import Purpose
+    from ruma.tenant.people.members import Member
 
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The member's e-mail address.")]
 
@@ -21,8 +21,8 @@ def list_members(
     ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None
 ) -> None:
     """List the members, and who is invited."""
-    from ruma.tenant.links import list_invitations
-    from ruma.tenant.members import list_members as find_members
+    from ruma.tenant.people.links import list_invitations
+    from ruma.tenant.people.members import list_members as find_members
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -44,7 +44,7 @@ def link(ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption =
 
     It works for 24 hours, and voids the one before. `ruma serve` prints one as well.
     """
-    from ruma.tenant.joining import make_setup_link
+    from ruma.tenant.people.joining import make_setup_link
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -63,7 +63,7 @@ def invite(
 
     It works for 24 hours, and voids an older one for the same address. Hand it over yourself: nothing is mailed.
     """
-    from ruma.tenant.joining import invite as make_invitation
+    from ruma.tenant.people.joining import invite as make_invitation
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -85,9 +85,9 @@ def reset(
 
     It works for 30 minutes. The old password works until it is used.
     """
-    from ruma.tenant.joining import make_reset_link
-    from ruma.tenant.members import find_member
-    from ruma.tenant.second_factor import disable_second_factor
+    from ruma.tenant.people.joining import make_reset_link
+    from ruma.tenant.people.members import find_member
+    from ruma.tenant.people.second_factor import disable_second_factor
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -134,8 +134,8 @@ def remove(
     API keys that the member made end. `ruma erase member` does the same, and can hand them over.
     """
     from ruma.privacy.erasing import erase_member
-    from ruma.tenant.links import list_invitations, withdraw_invitation
-    from ruma.tenant.members import find_member, fold_email
+    from ruma.tenant.people.links import list_invitations, withdraw_invitation
+    from ruma.tenant.people.members import find_member, fold_email
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -161,7 +161,7 @@ def _change(
     role: str | None = None,
     is_disabled: bool | None = None,
 ) -> None:
-    from ruma.tenant.members import change_member, find_member
+    from ruma.tenant.people.members import change_member, find_member
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)

@@ -19,7 +19,7 @@ def list_pairs(
     home: HomeOption = None,
 ) -> None:
     """List the questions that are answered in the business's own words."""
-    from ruma.tenant.pairs import find_pairs
+    from ruma.tenant.knowledge.pairs import find_pairs
 
     with Parts(ctx, home=home) as parts:
         found = find_pairs(parts.tenant(tenant), words, limit=-1).pairs
@@ -45,7 +45,7 @@ def add(
 ) -> None:
     """Answer a question in the business's own words from now on."""
     from ruma.ingest.pairs import save_pair
-    from ruma.tenant.pairs import read_pair
+    from ruma.tenant.knowledge.pairs import read_pair
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -64,7 +64,7 @@ def remove(
     home: HomeOption = None,
 ) -> None:
     """Remove a question with its answer, also where visitors got it."""
-    from ruma.tenant.pairs import read_pair, remove_pair
+    from ruma.tenant.knowledge.pairs import read_pair, remove_pair
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)

@@ -113,7 +113,7 @@ class Parts:
     def home(self) -> Home:
         """The home. From here on this process may hold keys, so its memory is kept to itself."""
         from ruma.tenant.home import Home
-        from ruma.tenant.keys import harden_process
+        from ruma.tenant.keys.keys import harden_process
 
         harden_process()
         return Home(self.settings)

@@ -10,7 +10,7 @@ from ruma.cli.output import note, print_json, print_pairs, print_table, print_te
 from ruma.cli.parts import Parts
 
 if TYPE_CHECKING:
-    from ruma.tenant.requests import RightsRequest
+    from ruma.tenant.conversing.requests import RightsRequest
 
 NumberArgument = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="The request's number.")]
 
@@ -23,7 +23,7 @@ def list_requests(
     home: HomeOption = None,
 ) -> None:
     """List the requests by the day that each is due."""
-    from ruma.tenant.requests import list_requests as find_requests
+    from ruma.tenant.conversing.requests import list_requests as find_requests
 
     with Parts(ctx, home=home) as parts:
         found = find_requests(parts.tenant(tenant), with_closed=closed)
@@ -46,7 +46,7 @@ def show(
     """Show a request and what was done about it."""
     from dataclasses import asdict
 
-    from ruma.tenant.requests import read_request
+    from ruma.tenant.conversing.requests import read_request
 
     with Parts(ctx, home=home) as parts:
         found, steps = read_request(parts.tenant(tenant), number)

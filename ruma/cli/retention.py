@@ -11,7 +11,7 @@ from ruma.cli.parts import Parts
 
 if TYPE_CHECKING:
     from ruma.privacy.retention import Enforced, Kept
-    from ruma.tenant.believed_time import Belief
+    from ruma.tenant.keeping.believed_time import Belief
 
 
 def retention(
@@ -59,7 +59,7 @@ def list_plans(
     Plans stand in ruma.toml, as tables [plans.NAME]; `standard` is built in.
     """
     from ruma.config import KINDS, load_plans
-    from ruma.tenant.plans import is_known, read_plan
+    from ruma.tenant.keeping.plans import is_known, read_plan
 
     with Parts(ctx, home=home) as parts:
         plans, in_force = load_plans(parts.settings.home), {}
@@ -97,7 +97,7 @@ def set_plan(
     It counts from the next run on: see what would go with `ruma retention --dry-run`.
     """
     from ruma.privacy.retention import describe
-    from ruma.tenant.plans import set_plan as give_plan
+    from ruma.tenant.keeping.plans import set_plan as give_plan
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(name)
@@ -127,7 +127,7 @@ def set_hold(
 
     What is held is not removed when its time is over, and cannot be erased.
     """
-    from ruma.tenant.holds import set_hold as begin_hold
+    from ruma.tenant.keeping.holds import set_hold as begin_hold
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -147,7 +147,7 @@ def list_holds(
     home: HomeOption = None,
 ) -> None:
     """List what must be kept, and why."""
-    from ruma.tenant.holds import list_holds as find_holds
+    from ruma.tenant.keeping.holds import list_holds as find_holds
 
     with Parts(ctx, home=home) as parts:
         holds = find_holds(parts.tenant(tenant), with_ended=every)
@@ -177,7 +177,7 @@ def end_hold(
     home: HomeOption = None,
 ) -> None:
     """End a hold: what it kept goes when its time is over."""
-    from ruma.tenant.holds import end_hold as finish_hold
+    from ruma.tenant.keeping.holds import end_hold as finish_hold
 
     with Parts(ctx, home=home) as parts:
         finish_hold(parts.tenant(tenant), hold_id)
@@ -213,7 +213,7 @@ def _print_enforced(name: str, done: "Enforced") -> None:
 
 
 def _warn(name: str, belief: "Belief", plan: str, *, is_plan_known: bool) -> None:
-    from ruma.tenant.believed_time import as_stored
+    from ruma.tenant.keeping.believed_time import as_stored
 
     if belief.doubt == "ahead":
         note(

@@ -129,7 +129,7 @@ def list_sources(
     ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None
 ) -> None:
     """List what a tenant has learned from."""
-    from ruma.tenant import sources
+    from ruma.tenant.knowledge import sources
 
     with Parts(ctx, home=home) as parts:
         found = sources.list_sources(parts.tenant(tenant))
@@ -156,8 +156,8 @@ def show_source(
 ) -> None:
     """Show a source with its documents."""
     from ruma.ingest.sniffing import MEDIA_NAMES
-    from ruma.tenant.documents import list_documents
-    from ruma.tenant.sources import find_source
+    from ruma.tenant.knowledge.documents import list_documents
+    from ruma.tenant.knowledge.sources import find_source
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -191,7 +191,7 @@ def remove_source(
     home: HomeOption = None,
 ) -> None:
     """Remove a source, its documents and all that was made of them."""
-    from ruma.tenant import sources
+    from ruma.tenant.knowledge import sources
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
@@ -213,7 +213,7 @@ def show_text(
     ctx: typer.Context, document: DocumentArgument, tenant: TenantOption = None, home: HomeOption = None
 ) -> None:
     """Print the text of a document as it was read."""
-    from ruma.tenant.documents import read_document
+    from ruma.tenant.knowledge.documents import read_document
 
     with Parts(ctx, home=home) as parts:
         print_text(read_document(parts.tenant(tenant), document).text)

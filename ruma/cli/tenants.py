@@ -42,7 +42,7 @@ def create(
         person = _ask_owner(owner, owner_name) if owner else None
         created = parts.home.create(name)
         if person:
-            from ruma.tenant.members import create_member
+            from ruma.tenant.people.members import create_member
 
             create_member(parts.tenant(created.name), role="owner", **person)
         if as_json:
@@ -74,8 +74,8 @@ def show(
     home: HomeOption = None,
 ) -> None:
     """Show what a tenant has, and where its key is kept."""
-    from ruma.tenant import index, sources
     from ruma.tenant.agents import read_agent
+    from ruma.tenant.knowledge import index, sources
 
     with Parts(ctx, home=home) as parts:
         tenant = parts.tenant(name)
@@ -160,8 +160,8 @@ def _confirm_recovery(created: Created) -> None:
 
 def _ask_owner(email: str, name: str | None) -> dict[str, str]:
     """Return the first owner's address, name and password, all of them checked before anything is made."""
-    from ruma.tenant.members import check_member_name, fold_email
-    from ruma.tenant.passwords import check_password
+    from ruma.tenant.people.members import check_member_name, fold_email
+    from ruma.tenant.people.passwords import check_password
 
     email = fold_email(email)
     name = check_member_name(name or email.partition("@")[0])

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from ruma.errors import ConflictError, InputError
 from ruma.ingest.texts import embed_text, parse_again
 from ruma.models.vectors import Embedder
-from ruma.tenant.documents import (
+from ruma.tenant.erasing.erasure import finish_erasure
+from ruma.tenant.knowledge.documents import (
     NewDocument,
     check_embedder,
     read_document,
@@ -13,8 +14,7 @@ from ruma.tenant.documents import (
     read_stored,
     store_document,
 )
-from ruma.tenant.erasure import finish_erasure
-from ruma.tenant.pairs import MEDIA_TYPE as PAIR
+from ruma.tenant.knowledge.pairs import MEDIA_TYPE as PAIR
 from ruma.tenant.tenant import Tenant
 
 

@@ -16,8 +16,8 @@ from ruma.config import Settings
 from ruma.errors import DamagedError, NotFoundError, RumaError, StoreError
 from ruma.ingest.uploads import ingest_upload
 from ruma.models.vectors import Embedder
+from ruma.tenant.knowledge.uploads import Taken, has_waiting_files, take_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import Taken, has_waiting_files, take_upload
 
 NICENESS = 10
 """How far the worker's threads, and the parser process that they start, stand back for those that answer."""

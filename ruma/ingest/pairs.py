@@ -10,8 +10,8 @@ from ruma.ingest.parsed import ParsedDocument, TextBuilder, clean, clean_line
 from ruma.ingest.sentences import find_sentences, guess_language
 from ruma.ingest.splitting import split
 from ruma.models.vectors import Embedder
-from ruma.tenant.documents import NewChunk, NewDocument
-from ruma.tenant.pairs import MEDIA_TYPE, Pair, all_pairs, store_pair
+from ruma.tenant.knowledge.documents import NewChunk, NewDocument
+from ruma.tenant.knowledge.pairs import MEDIA_TYPE, Pair, all_pairs, store_pair
 from ruma.tenant.tenant import Tenant
 
 MOST_QUESTION, MOST_ANSWER = 500, 10_000

@@ -24,10 +24,10 @@ from ruma.ingest.stages import (
     Task,
 )
 from ruma.models.vectors import Embedder, PassageVectors
-from ruma.tenant.documents import check_embedder, remove_documents, start_reindex, stored_states
-from ruma.tenant.erasure import finish_erasure
-from ruma.tenant.pairs import all_pairs
-from ruma.tenant.sources import source_id_of
+from ruma.tenant.erasing.erasure import finish_erasure
+from ruma.tenant.knowledge.documents import check_embedder, remove_documents, start_reindex, stored_states
+from ruma.tenant.knowledge.pairs import all_pairs
+from ruma.tenant.knowledge.sources import source_id_of
 from ruma.tenant.tenant import Tenant
 
 WINDOW = 256

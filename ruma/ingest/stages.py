@@ -15,8 +15,8 @@ from ruma.ingest.reading import READER, Reader
 from ruma.ingest.sources import Item, Listing, read_item
 from ruma.ingest.splitting import Chunk, split
 from ruma.models.vectors import Embedder, PassageVectors
-from ruma.tenant.documents import NewChunk, NewDocument, StoredState, store_document
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import NewChunk, NewDocument, StoredState, store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 
 Status = Literal["added", "changed", "unchanged", "failed", "removed"]

@@ -11,7 +11,7 @@ from ruma.ingest.parsed import ParsedDocument, TextBuilder, clean
 from ruma.ingest.sentences import find_sentences, guess_language
 from ruma.ingest.splitting import SEPARATOR, split
 from ruma.models.vectors import Embedder, Passage
-from ruma.tenant.documents import NewChunk
+from ruma.tenant.knowledge.documents import NewChunk
 
 Place = tuple[int, int, str, int | None]
 """Where a chunk lies in the old text, the headings above it, and its page."""

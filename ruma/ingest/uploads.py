@@ -4,8 +4,8 @@ from ruma.config import Settings
 from ruma.ingest.pipeline import GiveWay, Outcome, ingest_listing
 from ruma.ingest.sources import Item, Listing
 from ruma.models.vectors import Embedder
+from ruma.tenant.knowledge.uploads import Taken
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import Taken
 
 
 def ingest_upload(

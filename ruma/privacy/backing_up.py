@@ -9,8 +9,10 @@ from typing import Any
 
 from ruma import __version__
 from ruma.errors import ConflictError, DamagedError
-from ruma.tenant.backup_folder import BackupFolder, Snapshot, file_name, piece_key
-from ruma.tenant.backups import (
+from ruma.tenant.clock import now
+from ruma.tenant.copying.backup_folder import BackupFolder, Snapshot, file_name, piece_key
+from ruma.tenant.copying.rows import list_tables, read_pieces
+from ruma.tenant.erasing.backups import (
     BackupInfo,
     Sealed,
     begin_backup,
@@ -20,10 +22,8 @@ from ruma.tenant.backups import (
     list_sealed,
     place_of,
 )
-from ruma.tenant.clock import now
-from ruma.tenant.file_keys import find_file_key
-from ruma.tenant.originals import read_original
-from ruma.tenant.rows import list_tables, read_pieces
+from ruma.tenant.keys.file_keys import find_file_key
+from ruma.tenant.knowledge.originals import read_original
 from ruma.tenant.schema import STEPS
 from ruma.tenant.tenant import Tenant
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from ruma.tenant.consents import Choice, Purpose
+from ruma.tenant.conversing.consents import Choice, Purpose
 
 TextName = Literal["keep", "analytics", "person"]
 TEXT_NAMES: tuple[TextName, ...] = get_args(TextName)

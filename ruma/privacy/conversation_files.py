@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Literal, get_args
 
 from ruma.errors import InputError
-from ruma.tenant.conversations import Message
-from ruma.tenant.inbox import ConversationDetails
+from ruma.tenant.conversing.conversations import Message
+from ruma.tenant.conversing.inbox import ConversationDetails
 from ruma.tenant.profile import without_controls
 
 Format = Literal["json", "text", "csv"]

@@ -7,18 +7,18 @@ is said. A step that finds nothing to do is an error and not a success.
 from contextlib import suppress
 
 from ruma.errors import KeyStoreError, StoreError
-from ruma.tenant.erasures import Forget, erase, forget_nothing
-from ruma.tenant.holds import check_not_held
-from ruma.tenant.home import Home
-from ruma.tenant.receipts import Kept, NotCovered
-from ruma.tenant.tenant import Tenant
-from ruma.tenant.tenant_receipts import (
+from ruma.tenant.conversing.visitors import VisitorRef, find_visitor
+from ruma.tenant.erasing.erasures import Forget, erase, forget_nothing
+from ruma.tenant.erasing.receipts import Kept, NotCovered
+from ruma.tenant.erasing.tenant_receipts import (
     DeletedTenant,
     close_tenant_receipt,
     describe_tenant,
     open_tenant_receipt,
 )
-from ruma.tenant.visitors import VisitorRef, find_visitor
+from ruma.tenant.home import Home
+from ruma.tenant.keeping.holds import check_not_held
+from ruma.tenant.tenant import Tenant
 
 _COPIES = (
     NotCovered("copies", "Copies of the directory or of the home, file system snapshots included: they need the key."),

@@ -11,8 +11,8 @@ from contextlib import suppress
 from ruma.config import Settings
 from ruma.errors import NotFoundError, RumaError, StoreError
 from ruma.privacy.exporting import write_export
-from ruma.tenant.exports import Making, may_have_exports, remove_old_exports, sweep_exports, take_export
-from ruma.tenant.plans import read_plan
+from ruma.tenant.copying.exports import Making, may_have_exports, remove_old_exports, sweep_exports, take_export
+from ruma.tenant.keeping.plans import read_plan
 from ruma.tenant.tenant import Tenant
 
 NICENESS = 10

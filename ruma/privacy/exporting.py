@@ -14,7 +14,7 @@ from ruma.privacy import readable
 from ruma.privacy.archive import PART_BYTES, PART_ITEMS, ArchiveWriter, Sink, as_line
 from ruma.privacy.names import document_page, original_name, upload_name
 from ruma.tenant.clock import now
-from ruma.tenant.contents import (
+from ruma.tenant.copying.contents import (
     FLAT,
     LEFT_OUT,
     REPLIES,
@@ -30,8 +30,8 @@ from ruma.tenant.contents import (
     read_vectors,
     waiting_upload_ids,
 )
-from ruma.tenant.file_keys import find_file_key
-from ruma.tenant.originals import read_original
+from ruma.tenant.keys.file_keys import find_file_key
+from ruma.tenant.knowledge.originals import read_original
 from ruma.tenant.tenant import Tenant
 
 FORMAT, VERSION = "ruma-export", 1

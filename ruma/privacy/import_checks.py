@@ -8,13 +8,13 @@ from typing import Any, get_args
 
 from ruma.errors import InputError
 from ruma.privacy.names import NAMES
-from ruma.tenant.contents import Row
+from ruma.tenant.copying.contents import Row
+from ruma.tenant.knowledge.sources import Kind
+from ruma.tenant.knowledge.uploads import clean_upload_name
 from ruma.tenant.language_codes import LANGUAGE_CODES
-from ruma.tenant.members import check_member_name, check_role, fold_email
 from ruma.tenant.origins import parse_origin
+from ruma.tenant.people.members import check_member_name, check_role, fold_email
 from ruma.tenant.profile import clean_email, clean_line
-from ruma.tenant.sources import Kind
-from ruma.tenant.uploads import clean_upload_name
 
 _LONGEST_NAME, _LONGEST_TITLE, _LONGEST_TEXT = 4_096, 500, 1_000_000
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,100}")

@@ -15,7 +15,8 @@ from ruma.privacy.archive_reading import ArchiveReader
 from ruma.privacy.exporting import FORMAT, VERSION
 from ruma.privacy.import_checks import CHECKS, check_conversation, check_document
 from ruma.tenant.agents import change_agent, write_first_agent
-from ruma.tenant.arrivals import (
+from ruma.tenant.conversing.consents import change_keeping
+from ruma.tenant.copying.arrivals import (
     finish_arrival,
     pack_chunks,
     store_conversations,
@@ -25,12 +26,11 @@ from ruma.tenant.arrivals import (
     store_uploads,
     unpack_chunks,
 )
-from ruma.tenant.consents import change_keeping
-from ruma.tenant.contents import FLAT, Row
+from ruma.tenant.copying.contents import FLAT, Row
 from ruma.tenant.database import create_database
-from ruma.tenant.documents import NewChunk
-from ruma.tenant.envelopes import is_envelope, open_envelope
 from ruma.tenant.home import Home
+from ruma.tenant.keys.envelopes import is_envelope, open_envelope
+from ruma.tenant.knowledge.documents import NewChunk
 from ruma.tenant.names import check_name
 from ruma.tenant.profile import change_profile
 from ruma.tenant.tenant import Tenant

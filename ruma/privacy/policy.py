@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from ruma.config import Plan, Settings
 from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.connections import Recipient, list_recipients
-from ruma.tenant.consents import read_keeping
-from ruma.tenant.plans import read_plan
+from ruma.tenant.conversing.consents import read_keeping
+from ruma.tenant.keeping.plans import read_plan
 from ruma.tenant.policy_versions import Version, find_version, note_version
 from ruma.tenant.profile import Profile, read_profile
 from ruma.tenant.tenant import Tenant

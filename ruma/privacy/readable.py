@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from ruma.privacy.names import document_page
-from ruma.tenant.contents import Row
+from ruma.tenant.copying.contents import Row
 from ruma.tenant.profile import without_controls
 
 SPEAKERS: dict[str, str] = {"visitor": "Visitor", "agent": "Agent", "person": "Person"}

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ruma.errors import ConflictError, NotFoundError, RumaError
-from ruma.tenant.erasures import erase
+from ruma.tenant.erasing.erasures import erase
+from ruma.tenant.erasing.receipts import Receipt, list_receipts
 from ruma.tenant.home import Home
-from ruma.tenant.receipts import Receipt, list_receipts
 from ruma.tenant.tenant import Tenant
 
 

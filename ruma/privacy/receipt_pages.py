@@ -3,7 +3,7 @@
 from html import escape
 
 from ruma.privacy.verifying import describe_erased
-from ruma.tenant.receipts import Receipt, SignedReceipt
+from ruma.tenant.erasing.receipts import Receipt, SignedReceipt
 
 WORDS = {
     "answer": "answers written from it",

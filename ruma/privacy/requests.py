@@ -9,9 +9,8 @@ import calendar
 from datetime import UTC, date, datetime, timedelta
 
 from ruma.errors import InputError
-from ruma.tenant.inbox import clean_text
-from ruma.tenant.profile import clean_line
-from ruma.tenant.requests import (
+from ruma.tenant.conversing.inbox import clean_text
+from ruma.tenant.conversing.requests import (
     KINDS,
     Origin,
     RequestKind,
@@ -23,6 +22,7 @@ from ruma.tenant.requests import (
     read_request,
     take_reminders,
 )
+from ruma.tenant.profile import clean_line
 from ruma.tenant.tenant import Tenant
 
 MONTHS, FURTHER_MONTHS = 1, 2

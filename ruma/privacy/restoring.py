@@ -11,15 +11,23 @@ from typing import Any
 from ruma.errors import DamagedError, NotFoundError, StoreError
 from ruma.privacy.backing_up import FORMAT, LARGEST_PIECE, name_of_piece, name_of_sealed
 from ruma.privacy.reapplying import Reapplied, later_receipts, reapply, receipts_in_home
-from ruma.tenant.backup_folder import BackupFolder, Snapshot
-from ruma.tenant.backups import BackupInfo, Sealed, finish_restore, list_sealed, place_of
-from ruma.tenant.data_key import Key
+from ruma.tenant.copying.backup_folder import BackupFolder, Snapshot
+from ruma.tenant.copying.rows import (
+    Table,
+    check_rows,
+    empty_tables,
+    list_tables,
+    read_pieces,
+    rebuild_index,
+    write_piece,
+)
 from ruma.tenant.database import create_database
-from ruma.tenant.file_keys import keep_file_keys
+from ruma.tenant.erasing.backups import BackupInfo, Sealed, finish_restore, list_sealed, place_of
+from ruma.tenant.erasing.receipts import Receipt, read_receipt
 from ruma.tenant.home import Draft, Home
-from ruma.tenant.originals import seal_original
-from ruma.tenant.receipts import Receipt, read_receipt
-from ruma.tenant.rows import Table, check_rows, empty_tables, list_tables, read_pieces, rebuild_index, write_piece
+from ruma.tenant.keys.data_key import Key
+from ruma.tenant.keys.file_keys import keep_file_keys
+from ruma.tenant.knowledge.originals import seal_original
 from ruma.tenant.schema import STEPS
 from ruma.tenant.tenant import Tenant
 

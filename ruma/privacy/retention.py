@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ruma.config import Plan, Settings
 from ruma.errors import NotFoundError
-from ruma.tenant.believed_time import Belief, Machine, as_stored, read_machine
-from ruma.tenant.consents import end_passing
-from ruma.tenant.erasure import finish_erasure
-from ruma.tenant.exports import remove_export
-from ruma.tenant.holds import Hold, list_holds
-from ruma.tenant.plans import is_known, read_plan, remember_plan
-from ruma.tenant.retention import (
+from ruma.tenant.conversing.consents import end_passing
+from ruma.tenant.copying.exports import remove_export
+from ruma.tenant.erasing.erasure import finish_erasure
+from ruma.tenant.keeping.believed_time import Belief, Machine, as_stored, read_machine
+from ruma.tenant.keeping.holds import Hold, list_holds
+from ruma.tenant.keeping.plans import is_known, read_plan, remember_plan
+from ruma.tenant.keeping.retention import (
     DAY,
     KindState,
     LastRun,

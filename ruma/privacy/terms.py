@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ruma.config import Settings
 from ruma.errors import InputError
-from ruma.tenant.terms import Terms
+from ruma.tenant.people.terms import Terms
 
 _MOST_BYTES = 1_000_000
 

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ruma.errors import NotFoundError
-from ruma.tenant.home import Home
-from ruma.tenant.receipts import (
+from ruma.tenant.erasing.receipts import (
     Receipt,
     SignedReceipt,
     installation_public_key,
     is_signature_right,
     public_key_of,
 )
-from ruma.tenant.remains import Remains, find_remains, find_tenant_remains
+from ruma.tenant.erasing.remains import Remains, find_remains, find_tenant_remains
+from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 
 Outcome = Literal["clean", "not clean", "wrong signature", "wrong tenant"]

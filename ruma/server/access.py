@@ -17,13 +17,13 @@ from ruma.errors import ForbiddenError, SignInError, TermsError
 from ruma.privacy.terms import read_terms
 from ruma.server.addresses import PublicAddress
 from ruma.tenant.agents import Agent, read_agent
-from ruma.tenant.api_keys import ApiKey, find_api_key, is_valid
-from ruma.tenant.attempts import note_wrong_secret
 from ruma.tenant.audit import act_as
-from ruma.tenant.members import Member
-from ruma.tenant.sessions import Session, find_session, is_open
+from ruma.tenant.people.api_keys import ApiKey, find_api_key, is_valid
+from ruma.tenant.people.attempts import note_wrong_secret
+from ruma.tenant.people.members import Member
+from ruma.tenant.people.sessions import Session, find_session, is_open
+from ruma.tenant.people.terms import has_accepted
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.terms import has_accepted
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 Role = Literal["viewer", "editor", "owner"]

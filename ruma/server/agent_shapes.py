@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from ruma.server.shapes import Place
 from ruma.tenant.agents import Agent
-from ruma.tenant.pairs import Pair
+from ruma.tenant.knowledge.pairs import Pair
 
 
 @dataclass(frozen=True)

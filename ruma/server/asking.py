@@ -17,9 +17,9 @@ from ruma.server.resources import Resources
 from ruma.server.seats import Turns
 from ruma.server.shapes import Done, Evidence, Mode, Question, Token, Waiting, place_of
 from ruma.tenant.agents import Agent, read_agent
-from ruma.tenant.attempts import note_wrong_secret
-from ruma.tenant.consents import read_keeping
-from ruma.tenant.conversations import Channel, OpenConversation, begin_conversation, resume_conversation
+from ruma.tenant.conversing.consents import read_keeping
+from ruma.tenant.conversing.conversations import Channel, OpenConversation, begin_conversation, resume_conversation
+from ruma.tenant.people.attempts import note_wrong_secret
 from ruma.tenant.tenant import Tenant
 
 

@@ -11,10 +11,10 @@ from ruma.business.notices import due_notices, request_notices
 from ruma.errors import RumaError
 from ruma.privacy.requests import take_due_soon, today
 from ruma.server.resources import Resources
-from ruma.tenant.consents import end_passing
-from ruma.tenant.members import list_members
+from ruma.tenant.conversing.consents import end_passing
+from ruma.tenant.conversing.requests import RightsRequest, count_requests
+from ruma.tenant.people.members import list_members
 from ruma.tenant.profile import read_profile
-from ruma.tenant.requests import RightsRequest, count_requests
 from ruma.tenant.tenant import Tenant
 
 log = logging.getLogger("ruma.chores")

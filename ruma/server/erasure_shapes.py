@@ -6,8 +6,8 @@ from typing import Any
 
 from ruma.errors import ConflictError, InputError
 from ruma.privacy.verifying import Verdict
-from ruma.tenant.receipts import Kept, SignedReceipt
-from ruma.tenant.visitors import Mention, VisitorRef, parse_visitor
+from ruma.tenant.conversing.visitors import Mention, VisitorRef, parse_visitor
+from ruma.tenant.erasing.receipts import Kept, SignedReceipt
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ruma.errors import InputError
-from ruma.tenant.contents import Scope
-from ruma.tenant.exports import Export
-from ruma.tenant.members import find_member
+from ruma.tenant.conversing.visitors import find_visitor, parse_visitor
+from ruma.tenant.copying.contents import Scope
+from ruma.tenant.copying.exports import Export
+from ruma.tenant.people.members import find_member
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.visitors import find_visitor, parse_visitor
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from ruma.errors import NotFoundError, StoreError
 from ruma.models.generator import Generator
-from ruma.tenant.erasures import last_erasure
-from ruma.tenant.receipts import Check
+from ruma.tenant.erasing.erasures import last_erasure
+from ruma.tenant.erasing.receipts import Check
 from ruma.tenant.tenant import Tenant
 
 LOOK_SECONDS = 2.0

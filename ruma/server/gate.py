@@ -8,7 +8,7 @@ from enum import Enum
 from ipaddress import ip_network
 
 from ruma.server.addresses import Address, PublicAddress
-from ruma.tenant.networks import network_of
+from ruma.tenant.people.networks import network_of
 
 log = logging.getLogger("ruma.server")
 

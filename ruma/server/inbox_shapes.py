@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from ruma.server.shapes import Said, said_of
-from ruma.tenant.conversations import Channel
-from ruma.tenant.inbox import ConversationDetails, ConversationInfo, Feedback
+from ruma.tenant.conversing.conversations import Channel
+from ruma.tenant.conversing.inbox import ConversationDetails, ConversationInfo, Feedback
+from ruma.tenant.conversing.usage import UnansweredQuestion, Usage
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.usage import UnansweredQuestion, Usage
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How much may be asked in how short a time: by tenant, by visitor and by address, each counted apart.
 
-What is counted is forgotten when the server stops; tries at secrets are another thing (`ruma.tenant.attempts`).
+What is counted is forgotten when the server stops; tries at secrets are another thing (`ruma.tenant.people.attempts`).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections.abc import Hashable
 
 from ruma.errors import TooManyError
 from ruma.server.access import Principal
-from ruma.tenant.networks import network_of
+from ruma.tenant.people.networks import network_of
 from ruma.tenant.tenant import Tenant
 
 MOST_KEYS = 50_000

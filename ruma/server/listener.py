@@ -30,8 +30,8 @@ from ruma.server.request_log import LineWriter, RequestLog
 from ruma.server.resources import OpenEmbedder, OpenGenerator
 from ruma.server.tls import open_tls
 from ruma.tenant.home import Home
-from ruma.tenant.joining import make_setup_link
-from ruma.tenant.members import has_owner
+from ruma.tenant.people.joining import make_setup_link
+from ruma.tenant.people.members import has_owner
 
 LAST_ANSWERS_SECONDS = 10
 """How long running answers may go on after the server was told to stop."""

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ruma.tenant.api_keys import ApiKey
-from ruma.tenant.links import Invitation
-from ruma.tenant.members import Member
+from ruma.tenant.people.api_keys import ApiKey
+from ruma.tenant.people.links import Invitation
+from ruma.tenant.people.members import Member
 
 MemberRole = Literal["owner", "editor", "viewer"]
 KeyScope = Literal["chat", "read", "write", "conversations", "manage"]

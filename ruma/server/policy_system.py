@@ -18,9 +18,9 @@ from ruma.privacy.policy_check import Page, System
 from ruma.server.addresses import PublicAddress, is_loopback, public_address
 from ruma.server.request_log import RequestLog
 from ruma.tenant.home import Home
-from ruma.tenant.members import create_member
+from ruma.tenant.people.members import create_member
+from ruma.tenant.people.sessions import IDLE_SECONDS, LIFE_SECONDS, begin_session, find_session
 from ruma.tenant.policy_evidence import set_session_times
-from ruma.tenant.sessions import IDLE_SECONDS, LIFE_SECONDS, begin_session, find_session
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from ruma.errors import InputError
 from ruma.server.addresses import PublicAddress
 from ruma.tenant.names import check_name
-from ruma.tenant.networks import network_of
+from ruma.tenant.people.networks import network_of
 
 METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 MOST_CHARACTERS = 500

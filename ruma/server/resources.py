@@ -12,9 +12,9 @@ from ruma.models.generator import Generator
 from ruma.privacy.export_jobs import ExportWorker
 from ruma.server.daily import DailyWorker
 from ruma.server.forgetting import Forgetter
+from ruma.tenant.erasing.receipts import Check
 from ruma.tenant.home import Home
 from ruma.tenant.names import check_name
-from ruma.tenant.receipts import Check
 from ruma.tenant.tenant import Tenant
 
 NOTHING_HERE = "There is nothing at this address."

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from ruma.config import Plan
 from ruma.privacy.retention import Kept
 from ruma.tenant.audit import AuditCheck, AuditEntry
-from ruma.tenant.holds import Hold
+from ruma.tenant.keeping.holds import Hold
 
 KindName = Literal["conversations", "technical", "audit", "exports", "receipts"]
 

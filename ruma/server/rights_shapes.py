@@ -6,10 +6,10 @@ from datetime import date
 from typing import Any, Literal
 
 from ruma.privacy.consent import TEXT_NAMES, consent_text, old_text
-from ruma.tenant.consents import PASSING_SECONDS, ConsentState, Keeping, NotedChoice, Purpose
-from ruma.tenant.conversations import Channel
-from ruma.tenant.inbox import ConversationDetails
-from ruma.tenant.requests import RequestKind, RequestState, RequestStep, RightsRequest
+from ruma.tenant.conversing.consents import PASSING_SECONDS, ConsentState, Keeping, NotedChoice, Purpose
+from ruma.tenant.conversing.conversations import Channel
+from ruma.tenant.conversing.inbox import ConversationDetails
+from ruma.tenant.conversing.requests import RequestKind, RequestState, RequestStep, RightsRequest
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from litestar.params import PathParameter
 
 from ruma.chat.answering import Citation
 from ruma.chat.searching import FoundPassage
-from ruma.tenant.conversations import Conversation, Message, StoredCitation
-from ruma.tenant.sources import Source
+from ruma.tenant.conversing.conversations import Conversation, Message, StoredCitation
+from ruma.tenant.knowledge.sources import Source
+from ruma.tenant.knowledge.uploads import Upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import Upload
 
 Mode = Literal["quote", "write", "pair"]
 """How an answer was made; `pair` is the whole answer to a question that the business has answered itself."""

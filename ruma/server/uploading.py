@@ -19,8 +19,8 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from ruma.errors import InputError, TooLargeError, TooManyError
 from ruma.server.access import CHECK_SECONDS, Principal
+from ruma.tenant.knowledge.uploads import Receiving, Upload, begin_upload, receive_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import Receiving, Upload, begin_upload, receive_upload
 
 BLOCK_SECONDS = 30.0
 """How long a body may stand still."""

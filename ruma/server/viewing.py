@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from ruma.ingest.splitting import SEPARATOR
-from ruma.tenant.documents import Document
+from ruma.tenant.knowledge.documents import Document
 
 PART = 100_000
 """The characters of a document that one page shows, about 40 printed pages; the rest has links."""

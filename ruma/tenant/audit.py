@@ -13,7 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ruma.tenant.clock import now
-from ruma.tenant.networks import network_of
+from ruma.tenant.people.networks import network_of
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:

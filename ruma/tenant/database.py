@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruma import __version__
 from ruma.errors import DamagedError, NotEncryptedError, StoreError, WrongTenantError
-from ruma.tenant.keys import Key
+from ruma.tenant.keys.keys import Key
 from ruma.tenant.private_files import sync_file, sync_folder
 from ruma.tenant.schema import STEPS, migrations
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from ruma.errors import DamagedError, NotFoundError
 from ruma.tenant.database import pragma
-from ruma.tenant.documents import read_document
-from ruma.tenant.file_keys import find_file_key
-from ruma.tenant.originals import read_original
+from ruma.tenant.keys.file_keys import find_file_key
+from ruma.tenant.knowledge.documents import read_document
+from ruma.tenant.knowledge.originals import read_original
+from ruma.tenant.knowledge.uploads import Upload, find_upload, list_uploads, read_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import Upload, find_upload, list_uploads, read_upload
 
 
 @dataclass(frozen=True)

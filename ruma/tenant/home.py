@@ -22,14 +22,14 @@ from ruma.errors import (
 from ruma.tenant.agents import write_first_agent
 from ruma.tenant.clock import now
 from ruma.tenant.database import COPY_DAYS, create_database, drop_copy, translated
-from ruma.tenant.documents import finish_interrupted
-from ruma.tenant.erasures import finish_erasures
-from ruma.tenant.key_changes import destroy_keys, finish_change, place_key
-from ruma.tenant.keys import Key, choose_key_store, key_store_of
+from ruma.tenant.erasing.erasures import finish_erasures
+from ruma.tenant.erasing.tenant_receipts import finish_tenant_receipts
+from ruma.tenant.keys.key_changes import destroy_keys, finish_change, place_key
+from ruma.tenant.keys.keys import Key, choose_key_store, key_store_of
+from ruma.tenant.knowledge.documents import finish_interrupted
 from ruma.tenant.manifest import Manifest, read_manifest, write_manifest
 from ruma.tenant.names import check_name
 from ruma.tenant.tenant import KEY_CHANGE, Tenant
-from ruma.tenant.tenant_receipts import finish_tenant_receipts
 
 _CREATING, _DELETING, _BUILDING = ".creating-", ".deleting-", ".building-"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ruma.errors import DamagedError, StoreError
-from ruma.tenant.data_key import Key
 from ruma.tenant.database import FILE_NAME
+from ruma.tenant.keys.data_key import Key
 from ruma.tenant.private_files import replace_file
 from ruma.tenant.schema import FORMAT
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruma.errors import DamagedError, NotFoundError, StoreError
-from ruma.tenant.data_key import Key
 from ruma.tenant.database import is_busy, is_poisoned, open_database, translated
+from ruma.tenant.keys.data_key import Key
 from ruma.tenant.manifest import MANIFEST, Manifest, read_manifest
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from ruma.tenant.attempts import Attempts
-    from ruma.tenant.pairs import PairIndex
-    from ruma.tenant.vectors import VectorCache
+    from ruma.tenant.knowledge.pairs import PairIndex
+    from ruma.tenant.knowledge.vectors import VectorCache
+    from ruma.tenant.people.attempts import Attempts
 
 KEPT_CONNECTIONS = 4
 KEY_CHANGE = "key-change.toml"

@@ -17,12 +17,12 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import DamagedError, StoreError
-from ruma.tenant.documents import list_documents, read_document, store_document
+from ruma.tenant.erasing.receipts import read_receipt
 from ruma.tenant.home import Home
-from ruma.tenant.receipts import read_receipt
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import list_documents, read_document, store_document
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import list_uploads
 from tests.harness.disk import on_small_disk
 from tests.harness.needs import needs
 from tests.harness.oracle import check_modes, check_tenant

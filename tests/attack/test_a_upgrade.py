@@ -13,10 +13,10 @@ import pytest
 from ruma.config import Settings
 from ruma.errors import StoreError
 from ruma.tenant import database, schema
-from ruma.tenant.conversations import read_conversation
+from ruma.tenant.conversing.conversations import read_conversation
 from ruma.tenant.database import BEFORE_UPGRADE, FILE_NAME, _connect, create_database, open_database
-from ruma.tenant.documents import list_documents, remove_documents
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from ruma.tenant.tenant import Tenant
 from tests.backing import store_numbered
 from tests.harness.needs import needs

@@ -13,8 +13,8 @@ import pytest
 from ruma.config import Settings
 from ruma.errors import RumaError
 from ruma.tenant.home import Home
-from ruma.tenant.keys import Key
-from ruma.tenant.master_rotation import rotate_master
+from ruma.tenant.keys.keys import Key
+from ruma.tenant.keys.master_rotation import rotate_master
 from tests.harness.needs import needs
 from tests.harness.oracle import check_tenant
 from tests.harness.process import RUMA, STORE, environ_of, ruma

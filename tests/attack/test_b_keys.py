@@ -15,14 +15,14 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import DamagedError, KeyMissingError, KeyStoreError, RumaError, WrongKeyError
-from ruma.tenant import keyring_store
-from ruma.tenant.documents import store_document
 from ruma.tenant.home import Home
-from ruma.tenant.keyring_store import SystemKeyring
-from ruma.tenant.keys import Key
-from ruma.tenant.rotation import move_key, rotate_key
-from ruma.tenant.sealed_keys import SealedKeys
-from ruma.tenant.sources import add_source, list_sources
+from ruma.tenant.keys import keyring_store
+from ruma.tenant.keys.keyring_store import SystemKeyring
+from ruma.tenant.keys.keys import Key
+from ruma.tenant.keys.rotation import move_key, rotate_key
+from ruma.tenant.keys.sealed_keys import SealedKeys
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source, list_sources
 from tests.harness.oracle import check_tenant
 from tests.harness.process import ROOT, RUMA, STORE, environ_of, ruma
 from tests.harness.residue import find_plaintext, make_canaries
@@ -163,7 +163,7 @@ def test_b19_a_keyring_that_hangs(tmp_path: Path) -> None:
     # The class must pass the list of a real command, so it bears an accepted name.
     (site / "sitecustomize.py").write_text(
         "import sys\n"
-        "if 'ruma.tenant.keyring_process' in sys.orig_argv:\n"
+        "if 'ruma.tenant.keys.keyring_process' in sys.orig_argv:\n"
         "    from tests import doubles\n"
         "    from keyring.backends import libsecret\n"
         "    doubles.Hang.__module__, doubles.Hang.__qualname__ = 'keyring.backends.libsecret', 'Keyring'\n"
@@ -461,7 +461,7 @@ from pathlib import Path
 from ruma.config import load_settings
 from ruma.ingest.reading import Reader
 from ruma.tenant.home import Home
-from ruma.tenant.keys import harden_process
+from ruma.tenant.keys.keys import harden_process
 
 harden_process()
 with Home(load_settings()).open("acme") as tenant, Reader() as reader:

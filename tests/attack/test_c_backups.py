@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from ruma.privacy.restoring import choose_snapshot, try_restore
-from ruma.tenant.backup_folder import open_with_secret
-from ruma.tenant.data_key import Key
-from ruma.tenant.documents import store_document
-from ruma.tenant.sources import add_source
-from ruma.tenant.uploads import receive_upload
+from ruma.tenant.copying.backup_folder import open_with_secret
+from ruma.tenant.keys.data_key import Key
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import receive_upload
 from tests.backing import BackedUp, make_backed_up, store_numbered
 from tests.harness.disk import on_small_disk
 from tests.harness.needs import needs

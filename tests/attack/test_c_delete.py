@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from ruma.config import Settings
-from ruma.tenant.conversations import add_exchange, begin_conversation, read_conversation
-from ruma.tenant.documents import Removal, list_documents, remove_documents, store_document
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.home import Home
-from ruma.tenant.index import search_vectors, search_words
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import Removal, list_documents, remove_documents, store_document
+from ruma.tenant.knowledge.index import search_vectors, search_words
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.vectors import pack
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.vectors import pack
 from tests.harness.needs import needs
 from tests.harness.oracle import check_tenant
 from tests.harness.process import STORE, environ_of
@@ -109,7 +109,7 @@ def test_c25_without_secure_delete_something_is_left(tenant: Tenant) -> None:
 
 def test_c25_a_reader_delays_it_and_the_command_says_so(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody reads the old state the removal is pending; it is finished when the tenant is next opened."""
-    from ruma.tenant import erasure
+    from ruma.tenant.erasing import erasure
 
     monkeypatch.setattr(erasure.finish_erasure, "__kwdefaults__", {"wait_seconds": 0.1})
     vectors = vectors_of(tenant, canary_id(tenant))

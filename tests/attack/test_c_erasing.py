@@ -15,24 +15,24 @@ from ruma.config import load_settings
 from ruma.privacy.erasing import erase_document, erase_member, erase_tenant, erase_visitor
 from ruma.privacy.verifying import verify_erasure
 from ruma.server.app import create_app
-from ruma.tenant.api_keys import make_api_key
 from ruma.tenant.audit import act_as, acting_as
-from ruma.tenant.contents import Scope
-from ruma.tenant.conversations import add_exchange, begin_conversation
-from ruma.tenant.documents import list_documents, store_document
-from ruma.tenant.exports import ask_export, list_exports
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.inbox import ask_for_person, give_feedback, reply
+from ruma.tenant.conversing.visitors import VisitorRef
+from ruma.tenant.copying.contents import Scope
+from ruma.tenant.copying.exports import ask_export, list_exports
+from ruma.tenant.erasing.traces import data_tables, trace_columns
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import ask_for_person, give_feedback, reply
-from ruma.tenant.index import search_words
-from ruma.tenant.links import list_invitations
-from ruma.tenant.members import create_member, find_member
-from ruma.tenant.second_factor import enable_second_factor, new_factor_secret
-from ruma.tenant.sessions import begin_session
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import list_documents, store_document
+from ruma.tenant.knowledge.index import search_words
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import receive_upload, take_upload
+from ruma.tenant.people.api_keys import make_api_key
+from ruma.tenant.people.links import list_invitations
+from ruma.tenant.people.members import create_member, find_member
+from ruma.tenant.people.second_factor import enable_second_factor, new_factor_secret
+from ruma.tenant.people.sessions import begin_session
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.traces import data_tables, trace_columns
-from ruma.tenant.uploads import receive_upload, take_upload
-from ruma.tenant.visitors import VisitorRef
 from tests.harness.residue import find_plaintext, find_residue, make_canaries
 from tests.making import EMBEDDER, make_document
 from tests.serving import FLAGS, PASSWORD, sign_in

@@ -15,7 +15,7 @@ import pytest
 from ruma.errors import DamagedError, StoreError
 from ruma.privacy.backing_up import name_of_piece
 from ruma.privacy.restoring import restore, try_restore
-from ruma.tenant.backup_folder import Snapshot, file_name
+from ruma.tenant.copying.backup_folder import Snapshot, file_name
 from tests.backing import BackedUp, make_backed_up
 from tests.harness.oracle import check_tenant
 

@@ -18,8 +18,8 @@ import pytest
 
 from ruma.config import load_settings
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.uploads import count_uploads, list_uploads
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import count_uploads, list_uploads
 from tests.attack.test_g_isolation import HOSTILE_NAMES
 from tests.harness.residue import find_plaintext, make_canaries
 from tests.serving import FLAGS, Running, make_tenant, with_key

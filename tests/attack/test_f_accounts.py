@@ -17,13 +17,13 @@ import pytest
 
 from ruma.config import load_settings
 from ruma.tenant.agents import change_agent
-from ruma.tenant.api_keys import make_api_key, revoke_api_key
 from ruma.tenant.home import Home
-from ruma.tenant.joining import make_reset_link
-from ruma.tenant.members import change_member, change_password, check_sign_in, create_member, remove_member
-from ruma.tenant.sessions import begin_session, csrf_of, list_sessions
+from ruma.tenant.knowledge.uploads import list_uploads
+from ruma.tenant.people.api_keys import make_api_key, revoke_api_key
+from ruma.tenant.people.joining import make_reset_link
+from ruma.tenant.people.members import change_member, change_password, check_sign_in, create_member, remove_member
+from ruma.tenant.people.sessions import begin_session, csrf_of, list_sessions
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import list_uploads
 from tests.serving import QUESTION, Running, make_tenant, renew_tenant
 
 EMAIL, PASSWORD, OTHER = "anna@example.com", "harbour violin ticket 83", "lantern gravel opera 51"

@@ -15,7 +15,7 @@ from ruma.config import load_settings
 from ruma.server.access import POLICIES, PUBLIC, ROLES, Policy
 from ruma.server.app import create_app
 from ruma.tenant.home import Home
-from ruma.tenant.members import change_member, find_member
+from ruma.tenant.people.members import change_member, find_member
 from tests.serving import EMBEDDER, make_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"

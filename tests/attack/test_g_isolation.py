@@ -8,10 +8,10 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import InputError, NotFoundError, RumaError
-from ruma.tenant.documents import list_documents, read_document, read_original_of, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.index import document_frequencies, search_vectors, search_words
-from ruma.tenant.sources import add_source, find_source
+from ruma.tenant.knowledge.documents import list_documents, read_document, read_original_of, store_document
+from ruma.tenant.knowledge.index import document_frequencies, search_vectors, search_words
+from ruma.tenant.knowledge.sources import add_source, find_source
 from ruma.tenant.tenant import Tenant
 from tests.harness.process import ROOT, ruma
 from tests.making import EMBEDDER, make_document

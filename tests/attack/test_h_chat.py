@@ -11,9 +11,9 @@ from ruma.ingest.pairs import save_pair
 from ruma.models.generator import Turn
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent
-from ruma.tenant.conversations import add_exchange, begin_conversation
-from ruma.tenant.documents import list_documents, remove_documents
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from ruma.tenant.tenant import Tenant
 from tests.fakes import EchoGenerator
 from tests.harness.residue import make_canaries

@@ -17,10 +17,10 @@ from litestar.testing import TestClient
 from ruma.config import load_settings
 from ruma.privacy.conversation_files import export_conversation, neutral_cell
 from ruma.server.app import create_app
-from ruma.tenant.conversations import OpenConversation, add_exchange, begin_conversation
+from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, begin_conversation
+from ruma.tenant.conversing.inbox import ask_for_person, give_feedback, read_for_member
+from ruma.tenant.conversing.inbox import reply as reply_to
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import ask_for_person, give_feedback, read_for_member
-from ruma.tenant.inbox import reply as reply_to
 from ruma.tenant.tenant import Tenant
 from tests.harness.process import ROOT
 from tests.harness.residue import make_canaries

@@ -11,8 +11,8 @@ from litestar.testing import TestClient
 from ruma.config import load_settings
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent
+from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import list_conversations
 from tests.serving import EMBEDDER, QUESTION, make_tenant, sign_in
 
 HERE = "http://127.0.0.1:8420"

@@ -17,16 +17,16 @@ from ruma.config import Settings, load_settings
 from ruma.privacy.archive_reading import ArchiveReader
 from ruma.privacy.conversation_files import export_conversation, neutral_cell
 from ruma.privacy.exporting import export_visitor, write_export
-from ruma.tenant.contents import Scope
-from ruma.tenant.conversations import read_conversation
-from ruma.tenant.corrections import correct_visitor_details
-from ruma.tenant.documents import NewDocument, store_document
-from ruma.tenant.exports import ask_export, fetch_export, list_exports
+from ruma.tenant.conversing.conversations import read_conversation
+from ruma.tenant.conversing.inbox import read_for_member
+from ruma.tenant.conversing.visitors import find_visitor, mentions, parse_visitor
+from ruma.tenant.copying.contents import Scope
+from ruma.tenant.copying.exports import ask_export, fetch_export, list_exports
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import read_for_member
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.corrections import correct_visitor_details
+from ruma.tenant.knowledge.documents import NewDocument, store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.visitors import find_visitor, mentions, parse_visitor
 from tests.filling import fill_inbox
 from tests.harness.process import environ_of
 from tests.harness.residue import find_plaintext, make_canaries

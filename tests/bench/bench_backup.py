@@ -17,12 +17,12 @@ from pathlib import Path
 from ruma.config import Settings
 from ruma.privacy.backing_up import back_up
 from ruma.privacy.restoring import choose_snapshot, try_restore
-from ruma.tenant.backup_folder import init_folder, open_folder, open_with_secret
-from ruma.tenant.data_key import Key
-from ruma.tenant.file_keys import keep_file_keys
+from ruma.tenant.copying.backup_folder import init_folder, open_folder, open_with_secret
 from ruma.tenant.home import Home
-from ruma.tenant.index import pack_spans
-from ruma.tenant.originals import seal_original
+from ruma.tenant.keys.data_key import Key
+from ruma.tenant.keys.file_keys import keep_file_keys
+from ruma.tenant.knowledge.index import pack_spans
+from ruma.tenant.knowledge.originals import seal_original
 from ruma.tenant.tenant import Tenant
 from tests.filling import fill_inbox
 

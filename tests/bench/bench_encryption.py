@@ -19,9 +19,10 @@ from ruma.chat.searching import search
 from ruma.config import load_settings
 from ruma.ingest.pipeline import ingest_sources
 from ruma.models.embedder import Embedder, is_compiled, open_embedder
-from ruma.tenant import database, documents
+from ruma.tenant import database
 from ruma.tenant.home import Home
-from ruma.tenant.keys import Key
+from ruma.tenant.keys.keys import Key
+from ruma.tenant.knowledge import documents
 from tests.bench.windows import fill, questions
 from tests.fakes import HashEmbedder
 

@@ -14,14 +14,14 @@ import numpy as np
 from ruma.config import Settings
 from ruma.privacy.erasing import erase_tenant, erase_visitor
 from ruma.privacy.verifying import verify_erasure
-from ruma.tenant.conversations import add_message
-from ruma.tenant.documents import store_document
+from ruma.tenant.conversing.conversations import add_message
+from ruma.tenant.conversing.visitors import VisitorRef
 from ruma.tenant.home import Home
-from ruma.tenant.originals import seal_original
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.originals import seal_original
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.vectors import pack
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.vectors import pack
-from ruma.tenant.visitors import VisitorRef
 from tests.making import EMBEDDER, make_document
 
 WORDS = [secrets.token_hex(3) for _ in range(20_000)]

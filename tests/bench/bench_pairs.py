@@ -13,7 +13,7 @@ from ruma.config import load_settings
 from ruma.ingest.pairs import save_pair
 from ruma.models.embedder import Embedder, open_embedder
 from ruma.tenant.home import Home
-from ruma.tenant.pairs import remove_pair
+from ruma.tenant.knowledge.pairs import remove_pair
 from ruma.tenant.tenant import Tenant
 from tests.bench.question_sets import read_questions
 from tests.bench.windows import DATA

@@ -11,7 +11,7 @@ import time
 
 from ruma.config import load_settings
 from ruma.privacy.retention import describe, enforce
-from ruma.tenant.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
 from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
 from tests.filling import fill_inbox

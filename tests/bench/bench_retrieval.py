@@ -16,7 +16,7 @@ from ruma.chat.understanding import understand
 from ruma.chat.words import content_words
 from ruma.config import load_settings
 from ruma.models.embedder import Embedder, open_embedder
-from ruma.tenant.index import load_passages, search_vectors, search_words
+from ruma.tenant.knowledge.index import load_passages, search_vectors, search_words
 from ruma.tenant.tenant import Tenant
 from tests.bench.question_sets import Question, halves, indexed, ndcg, read_questions
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ruma.config import Settings
-from ruma.tenant.documents import NewChunk, NewDocument, list_documents, read_original_of, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.rotation import reseal_files, rotate_key
-from ruma.tenant.sources import add_source
+from ruma.tenant.keys.rotation import reseal_files, rotate_key
+from ruma.tenant.knowledge.documents import NewChunk, NewDocument, list_documents, read_original_of, store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 
 DIMENSION, CHUNKS_EACH = 384, 100

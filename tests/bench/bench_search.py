@@ -13,8 +13,8 @@ from ruma.chat.searching import search
 from ruma.config import load_settings
 from ruma.models.embedder import open_embedder
 from ruma.tenant.home import Home
-from ruma.tenant.index import search_vectors
-from ruma.tenant.vectors import unpack
+from ruma.tenant.knowledge.index import search_vectors
+from ruma.tenant.knowledge.vectors import unpack
 from tests.bench.windows import fill, questions
 
 

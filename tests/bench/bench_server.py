@@ -24,10 +24,10 @@ import numpy as np
 from ruma.config import load_settings
 from ruma.models.embedder import open_embedder
 from ruma.tenant.agents import change_agent
-from ruma.tenant.conversations import add_exchange, begin_conversation
-from ruma.tenant.documents import store_document
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.bench.bench_search import spread
 from tests.bench.windows import fill, questions

@@ -19,9 +19,9 @@ from ruma.ingest.parsed import TextBuilder
 from ruma.ingest.sentences import find_sentences
 from ruma.ingest.splitting import split
 from ruma.models.embedder import Embedder
-from ruma.tenant.documents import NewChunk, NewDocument, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import NewChunk, NewDocument, store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

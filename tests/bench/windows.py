@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from ruma.models.embedder import Embedder, Passage
-from ruma.tenant.documents import NewChunk, NewDocument, store_document
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import NewChunk, NewDocument, store_document
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

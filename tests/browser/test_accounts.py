@@ -10,8 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from ruma.tenant.home import Home
-from ruma.tenant.joining import make_setup_link
-from ruma.tenant.members import create_member
+from ruma.tenant.people.joining import make_setup_link
+from ruma.tenant.people.members import create_member
 from tests.browsing import SIZES, needs_chromium
 from tests.serving import Running, renew_tenant
 

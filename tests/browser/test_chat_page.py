@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from ruma.config import load_settings
 from ruma.tenant.agents import change_agent
-from ruma.tenant.consents import change_keeping
+from ruma.tenant.conversing.consents import change_keeping
 from ruma.tenant.home import Home
 from tests.browsing import needs_chromium
 from tests.payloads import MARKUP

@@ -10,9 +10,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from ruma.tenant.conversations import OpenConversation, add_exchange, begin_conversation
+from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, begin_conversation
+from ruma.tenant.conversing.inbox import ask_for_person, list_conversations
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import ask_for_person, list_conversations
 from tests.browsing import SIZES, enter, needs_chromium, watched_page
 from tests.filling import fill_inbox
 from tests.payloads import MARKUP

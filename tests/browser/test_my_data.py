@@ -13,12 +13,12 @@ from ruma.config import load_settings
 from ruma.privacy.consent import STORAGE, consent_text
 from ruma.server.languages import read_words
 from ruma.tenant.agents import change_agent
-from ruma.tenant.consents import read_consent
-from ruma.tenant.holds import end_hold, set_hold
+from ruma.tenant.conversing.consents import read_consent
+from ruma.tenant.conversing.inbox import list_conversations
+from ruma.tenant.conversing.requests import list_requests
+from ruma.tenant.conversing.usage import count_usage
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import list_conversations
-from ruma.tenant.requests import list_requests
-from ruma.tenant.usage import count_usage
+from ruma.tenant.keeping.holds import end_hold, set_hold
 from tests.browser.test_widget import Answering, Website, ask, open_chat, violations
 from tests.browsing import needs_chromium
 from tests.serving import PASSWORD, QUESTION, Running, make_tenant, sign_in

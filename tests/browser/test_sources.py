@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from ruma.tenant.home import Home
-from ruma.tenant.uploads import receive_upload, take_upload
+from ruma.tenant.knowledge.uploads import receive_upload, take_upload
 from tests.browsing import SIZES, enter, needs_chromium, watched_page
 from tests.serving import Running, renew_tenant
 

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 from ruma.config import load_settings
 from ruma.server.languages import read_words
 from ruma.tenant.agents import change_agent
-from ruma.tenant.consents import change_keeping
+from ruma.tenant.conversing.consents import change_keeping
+from ruma.tenant.conversing.inbox import list_conversations, read_feedback, reply
 from ruma.tenant.home import Home
-from ruma.tenant.inbox import list_conversations, read_feedback, reply
 from tests.browser.test_chat_page import ELSEWHERE, PRICE, WRITTEN
 from tests.browsing import needs_chromium
 from tests.payloads import MARKUP

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruma.config import Settings
-from ruma.tenant.documents import list_documents, read_document, read_original_of
 from ruma.tenant.home import Home
-from ruma.tenant.uploads import list_uploads, read_upload
+from ruma.tenant.knowledge.documents import list_documents, read_document, read_original_of
+from ruma.tenant.knowledge.uploads import list_uploads, read_upload
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -7,9 +7,9 @@ text of it; or `-a`, its removal.
 import sys
 
 from ruma.config import load_settings
-from ruma.tenant.documents import NewDocument, list_documents, remove_documents, store_document
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import NewDocument, list_documents, remove_documents, store_document
+from ruma.tenant.knowledge.sources import add_source
 from tests.making import EMBEDDER, make_document
 
 

@@ -6,11 +6,11 @@ A step is `a`, the file a is handed over; `+`, the next one is read; or `-`, the
 import sys
 
 from ruma.config import load_settings
-from ruma.tenant.documents import store_document
 from ruma.tenant.home import Home
-from ruma.tenant.sources import add_source
+from ruma.tenant.knowledge.documents import store_document
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import discard_upload, list_uploads, receive_upload, take_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import discard_upload, list_uploads, receive_upload, take_upload
 from tests.making import EMBEDDER, make_document
 
 

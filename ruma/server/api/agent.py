@@ -14,7 +14,7 @@ from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import AgentInfo
 from ruma.tenant.agents import change_agent, read_agent
-from ruma.tenant.index import count_chunks
+from ruma.tenant.knowledge.index import count_chunks
 from ruma.tenant.tenant import Tenant
 
 

@@ -9,7 +9,7 @@ from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.guarding import require_json
 from ruma.server.member_shapes import KeyList, MadeKey, NewKey, key_of
 from ruma.server.shapes import Number
-from ruma.tenant.api_keys import list_api_keys, make_api_key, revoke_api_key
+from ruma.tenant.people.api_keys import list_api_keys, make_api_key, revoke_api_key
 from ruma.tenant.tenant import Tenant
 
 

@@ -25,9 +25,9 @@ from ruma.server.limits import Limits
 from ruma.server.resources import Resources
 from ruma.server.shapes import ConversationText, conversation_of
 from ruma.tenant.agents import read_agent
-from ruma.tenant.consents import end_passing
-from ruma.tenant.conversations import read_conversation
-from ruma.tenant.inbox import give_feedback, read_feedback
+from ruma.tenant.conversing.consents import end_passing
+from ruma.tenant.conversing.conversations import read_conversation
+from ruma.tenant.conversing.inbox import give_feedback, read_feedback
 from ruma.tenant.tenant import Tenant
 
 ConversationSecret = Annotated[str, HeaderParameter(name="X-Ruma-Conversation", max_length=100)]

@@ -32,9 +32,8 @@ from ruma.server.inbox_shapes import (
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.audit import note_now
-from ruma.tenant.conversations import Channel
-from ruma.tenant.corrections import correct_visitor_details
-from ruma.tenant.inbox import (
+from ruma.tenant.conversing.conversations import Channel
+from ruma.tenant.conversing.inbox import (
     MOST_A_PAGE,
     PAGE,
     State,
@@ -44,8 +43,9 @@ from ruma.tenant.inbox import (
     read_for_member,
     reopen_conversation,
 )
+from ruma.tenant.conversing.usage import count_usage, list_unanswered
+from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.usage import count_usage, list_unanswered
 
 Page = Annotated[int, QueryParameter(ge=1, le=1_000_000)]
 

@@ -7,7 +7,7 @@ from ruma.server.access import MANAGE
 from ruma.server.api.describing import answers_with
 from ruma.server.resources import Resources
 from ruma.server.shapes import KeyPlace
-from ruma.tenant.key_report import describe_key
+from ruma.tenant.keys.key_report import describe_key
 from ruma.tenant.tenant import Tenant
 
 

@@ -18,8 +18,8 @@ from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import DocumentId, DocumentList, DocumentSummary, DocumentText, Number, Section
 from ruma.tenant.audit import note_now
-from ruma.tenant.documents import FoundDocument, find_documents, read_document, read_original_of
-from ruma.tenant.receipts import Kept
+from ruma.tenant.erasing.receipts import Kept
+from ruma.tenant.knowledge.documents import FoundDocument, find_documents, read_document, read_original_of
 from ruma.tenant.tenant import Tenant
 
 MOST_DOCUMENTS = 1000

@@ -28,9 +28,9 @@ from ruma.server.erasure_shapes import (
 from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.receipts import find_receipt, list_receipts, public_key_of
+from ruma.tenant.conversing.visitors import mentions
+from ruma.tenant.erasing.receipts import find_receipt, list_receipts, public_key_of
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.visitors import mentions
 
 MEDIA_TYPES = {"json": "application/json", "html": "text/html"}
 

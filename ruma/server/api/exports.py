@@ -14,8 +14,8 @@ from ruma.server.guarding import require_json
 from ruma.server.hashing import in_password_thread
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.exports import ask_export, fetch_export, find_export, list_exports, remove_export
-from ruma.tenant.plans import read_plan
+from ruma.tenant.copying.exports import ask_export, fetch_export, find_export, list_exports, remove_export
+from ruma.tenant.keeping.plans import read_plan
 from ruma.tenant.tenant import Tenant
 
 

@@ -25,9 +25,9 @@ from ruma.server.member_shapes import (
 )
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.joining import invite, make_reset_link
-from ruma.tenant.links import list_invitations, withdraw_invitation
-from ruma.tenant.members import change_member, find_member, list_members
+from ruma.tenant.people.joining import invite, make_reset_link
+from ruma.tenant.people.links import list_invitations, withdraw_invitation
+from ruma.tenant.people.members import change_member, find_member, list_members
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
 

@@ -33,11 +33,11 @@ from ruma.server.rights_shapes import (
     own_data_of,
     rules_of,
 )
-from ruma.tenant.attempts import count_attempt
-from ruma.tenant.consents import change_consent, change_keeping, read_consent, read_keeping
-from ruma.tenant.corrections import correct_visitor_details
-from ruma.tenant.inbox import read_for_visitor
-from ruma.tenant.plans import read_plan
+from ruma.tenant.conversing.consents import change_consent, change_keeping, read_consent, read_keeping
+from ruma.tenant.conversing.inbox import read_for_visitor
+from ruma.tenant.keeping.plans import read_plan
+from ruma.tenant.knowledge.corrections import correct_visitor_details
+from ruma.tenant.people.attempts import count_attempt
 from ruma.tenant.tenant import Tenant
 
 

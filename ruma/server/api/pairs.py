@@ -13,7 +13,7 @@ from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.pairs import find_pairs, read_pair, remove_pair
+from ruma.tenant.knowledge.pairs import find_pairs, read_pair, remove_pair
 from ruma.tenant.tenant import Tenant
 
 MOST_PAIRS = 1000

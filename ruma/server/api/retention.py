@@ -30,11 +30,11 @@ from ruma.server.retention_shapes import (
     state_of,
 )
 from ruma.server.shapes import Number
-from ruma.tenant.api_keys import list_api_keys
 from ruma.tenant.audit import ActorKind, check_audit, list_audit, parse_actor
-from ruma.tenant.holds import end_hold, list_holds, set_hold
-from ruma.tenant.members import list_members
-from ruma.tenant.plans import shorten
+from ruma.tenant.keeping.holds import end_hold, list_holds, set_hold
+from ruma.tenant.keeping.plans import shorten
+from ruma.tenant.people.api_keys import list_api_keys
+from ruma.tenant.people.members import list_members
 from ruma.tenant.tenant import Tenant
 
 Filter = Annotated[str, QueryParameter(max_length=60)]

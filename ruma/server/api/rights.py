@@ -29,11 +29,11 @@ from ruma.server.rights_shapes import (
     request_whole_of,
 )
 from ruma.server.shapes import Number
-from ruma.tenant.consents import read_consent
-from ruma.tenant.inbox import read_for_member
-from ruma.tenant.requests import list_requests, read_request
+from ruma.tenant.conversing.consents import read_consent
+from ruma.tenant.conversing.inbox import read_for_member
+from ruma.tenant.conversing.requests import list_requests, read_request
+from ruma.tenant.people.terms import list_acceptances
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.terms import list_acceptances
 
 
 @get(

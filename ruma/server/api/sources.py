@@ -15,9 +15,16 @@ from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import NewText, Number, SourceList, UploadList, UploadState, source_of, upload_of
 from ruma.server.uploading import Intake, keep_text, receive_body, receive_form
-from ruma.tenant.sources import list_sources, remove_source
+from ruma.tenant.knowledge.sources import list_sources, remove_source
+from ruma.tenant.knowledge.uploads import (
+    LONGEST_NAME,
+    UNFINISHED,
+    discard_upload,
+    find_upload,
+    list_uploads,
+    retry_upload,
+)
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import LONGEST_NAME, UNFINISHED, discard_upload, find_upload, list_uploads, retry_upload
 
 
 @get("/sources", policy=READ, sync_to_thread=True, responses=answers_with(SourceList, 400, 401, 403, 404))

@@ -15,10 +15,10 @@ from ruma.server.hashing import in_password_thread
 from ruma.server.pages.shell import first, lead_to, load_anew, read_form, show_member_page
 from ruma.server.pages.signing_in import let_in
 from ruma.server.shapes import Number
-from ruma.tenant.corrections import correct_email
-from ruma.tenant.entry import confirm_password
-from ruma.tenant.members import Member, change_member, change_password, find_member
-from ruma.tenant.second_factor import (
+from ruma.tenant.knowledge.corrections import correct_email
+from ruma.tenant.people.entry import confirm_password
+from ruma.tenant.people.members import Member, change_member, change_password, find_member
+from ruma.tenant.people.second_factor import (
     count_recovery_codes,
     disable_second_factor,
     enable_second_factor,
@@ -26,9 +26,9 @@ from ruma.tenant.second_factor import (
     new_factor_secret,
     replace_recovery_codes,
 )
-from ruma.tenant.sessions import end_all_sessions, end_session, list_sessions
+from ruma.tenant.people.sessions import end_all_sessions, end_session, list_sessions
+from ruma.tenant.people.terms import list_acceptances
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.terms import list_acceptances
 
 
 @get("/t/{name:str}/account", policy=OWN, sync_to_thread=True, include_in_schema=False)

@@ -27,9 +27,9 @@ from ruma.server.seats import Turns
 from ruma.server.shapes import DocumentId, Done, Place, Question, Said, conversation_of, seal_document
 from ruma.server.viewing import view_document
 from ruma.tenant.agents import read_agent
-from ruma.tenant.conversations import read_conversation, resume_conversation
-from ruma.tenant.documents import read_document
-from ruma.tenant.index import count_chunks
+from ruma.tenant.conversing.conversations import read_conversation, resume_conversation
+from ruma.tenant.knowledge.documents import read_document
+from ruma.tenant.knowledge.index import count_chunks
 from ruma.tenant.tenant import Tenant
 
 DOCUMENT_GONE = "This document is not there any more."

@@ -23,10 +23,8 @@ from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number, Said, said_of
-from ruma.tenant.consents import read_consent
-from ruma.tenant.corrections import correct_visitor_details
-from ruma.tenant.holds import holds_on
-from ruma.tenant.inbox import (
+from ruma.tenant.conversing.consents import read_consent
+from ruma.tenant.conversing.inbox import (
     PAGE,
     ConversationDetails,
     ConversationPage,
@@ -39,6 +37,8 @@ from ruma.tenant.inbox import (
     read_for_member,
     reopen_conversation,
 )
+from ruma.tenant.keeping.holds import holds_on
+from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.tenant import Tenant
 
 CHANNELS = {

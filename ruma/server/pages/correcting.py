@@ -14,7 +14,7 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import DocumentId
-from ruma.tenant.documents import read_document
+from ruma.tenant.knowledge.documents import read_document
 from ruma.tenant.tenant import Tenant
 
 MOST_SHOWN = 400_000

@@ -17,9 +17,9 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.holds import end_hold, set_hold
-from ruma.tenant.key_report import describe_key
-from ruma.tenant.plans import promised_plan, shorten
+from ruma.tenant.keeping.holds import end_hold, set_hold
+from ruma.tenant.keeping.plans import promised_plan, shorten
+from ruma.tenant.keys.key_report import describe_key
 from ruma.tenant.tenant import Tenant
 
 KIND_WORDS = {

@@ -17,9 +17,9 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.receipts import Kept, find_receipt, list_receipts, public_key_of
+from ruma.tenant.conversing.visitors import Mention, find_visitor, mentions, parse_visitor
+from ruma.tenant.erasing.receipts import Kept, find_receipt, list_receipts, public_key_of
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.visitors import Mention, find_visitor, mentions, parse_visitor
 
 _LONGEST = 200
 

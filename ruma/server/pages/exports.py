@@ -20,9 +20,9 @@ from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.clock import now
-from ruma.tenant.exports import ask_export, list_exports, remove_export
-from ruma.tenant.members import list_members
-from ruma.tenant.plans import read_plan
+from ruma.tenant.copying.exports import ask_export, list_exports, remove_export
+from ruma.tenant.keeping.plans import read_plan
+from ruma.tenant.people.members import list_members
 from ruma.tenant.tenant import Tenant
 
 

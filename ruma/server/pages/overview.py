@@ -10,11 +10,11 @@ from litestar.di import NamedDependency
 from ruma.server.access import INBOX_READ, MANAGE, WRITE, principal_of
 from ruma.server.pages.shell import show_member_page
 from ruma.tenant.agents import read_agent
-from ruma.tenant.consents import is_widget_used
-from ruma.tenant.inbox import list_conversations
-from ruma.tenant.index import count_chunks
+from ruma.tenant.conversing.consents import is_widget_used
+from ruma.tenant.conversing.inbox import list_conversations
+from ruma.tenant.conversing.usage import Day, count_usage, list_unanswered
+from ruma.tenant.knowledge.index import count_chunks
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.usage import Day, count_usage, list_unanswered
 
 DAYS = 7
 _WAITING, _UNANSWERED, _LATEST = 5, 6, 5

@@ -16,7 +16,7 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.pairs import Pair, find_pairs, read_pair, remove_pair
+from ruma.tenant.knowledge.pairs import Pair, find_pairs, read_pair, remove_pair
 from ruma.tenant.tenant import Tenant
 
 ON_A_PAGE = 50

@@ -18,13 +18,13 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.api_keys import SCOPES, list_api_keys, make_api_key, revoke_api_key
-from ruma.tenant.joining import invite, make_reset_link
-from ruma.tenant.links import list_invitations, withdraw_invitation
-from ruma.tenant.members import ROLES, change_member, find_member, list_members
+from ruma.tenant.people.api_keys import SCOPES, list_api_keys, make_api_key, revoke_api_key
+from ruma.tenant.people.joining import invite, make_reset_link
+from ruma.tenant.people.links import list_invitations, withdraw_invitation
+from ruma.tenant.people.members import ROLES, change_member, find_member, list_members
+from ruma.tenant.people.terms import list_acceptances
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.terms import list_acceptances
 
 SCOPE_WORDS = {
     "chat": "Ask questions",

@@ -18,11 +18,11 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, load_anew, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.consents import change_keeping
-from ruma.tenant.members import list_members
-from ruma.tenant.requests import RightsRequest, list_requests, read_request
+from ruma.tenant.conversing.consents import change_keeping
+from ruma.tenant.conversing.requests import RightsRequest, list_requests, read_request
+from ruma.tenant.people.members import list_members
+from ruma.tenant.people.terms import accept_terms
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.terms import accept_terms
 
 KINDS = {
     "access": "See what is stored",

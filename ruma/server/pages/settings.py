@@ -16,7 +16,7 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.tenant.connections import TenantLedger
-from ruma.tenant.consents import read_keeping
+from ruma.tenant.conversing.consents import read_keeping
 from ruma.tenant.profile import Profile, change_profile, clean_entry, read_profile
 from ruma.tenant.tenant import Tenant
 

@@ -15,8 +15,8 @@ from ruma.server.failures import Problem
 from ruma.server.guarding import member_policy
 from ruma.server.rendering import render
 from ruma.tenant.agents import read_agent
-from ruma.tenant.inbox import count_waiting
-from ruma.tenant.requests import count_requests
+from ruma.tenant.conversing.inbox import count_waiting
+from ruma.tenant.conversing.requests import count_requests
 from ruma.tenant.tenant import Tenant
 
 FORM = "application/x-www-form-urlencoded"

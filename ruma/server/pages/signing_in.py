@@ -22,14 +22,14 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.hashing import in_password_thread
 from ruma.server.pages.shell import first, lead_to, load_anew, read_form, show_door
 from ruma.server.resources import Resources
-from ruma.tenant.attempts import count_attempt
-from ruma.tenant.entry import enter_by_code, enter_by_password, guarding_link
-from ruma.tenant.joining import accept_invitation, make_reset_link, reset_password, set_up_owner
-from ruma.tenant.links import Link, make_link, peek_link
-from ruma.tenant.members import Member, check_member_name, find_member, fold_email, simplify_email
-from ruma.tenant.passwords import check_password
+from ruma.tenant.people.attempts import count_attempt
+from ruma.tenant.people.entry import enter_by_code, enter_by_password, guarding_link
+from ruma.tenant.people.joining import accept_invitation, make_reset_link, reset_password, set_up_owner
+from ruma.tenant.people.links import Link, make_link, peek_link
+from ruma.tenant.people.members import Member, check_member_name, find_member, fold_email, simplify_email
+from ruma.tenant.people.passwords import check_password
+from ruma.tenant.people.sessions import begin_session, end_session, find_session
 from ruma.tenant.profile import read_profile
-from ruma.tenant.sessions import begin_session, end_session, find_session
 from ruma.tenant.tenant import Tenant
 
 Kind = Literal["setup", "invitation", "reset"]

@@ -20,9 +20,9 @@ from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.uploading import keep_text
-from ruma.tenant.documents import FoundDocument, find_documents
+from ruma.tenant.knowledge.documents import FoundDocument, find_documents
+from ruma.tenant.knowledge.uploads import Upload, count_uploads, discard_upload, list_uploads, retry_upload
 from ruma.tenant.tenant import Tenant
-from ruma.tenant.uploads import Upload, count_uploads, discard_upload, list_uploads, retry_upload
 
 ON_A_PAGE = 50
 MOST_UPLOADS = 30

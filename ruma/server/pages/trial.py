@@ -19,7 +19,7 @@ from ruma.server.resources import Resources
 from ruma.server.seats import Turns
 from ruma.server.shapes import Place, Question, place_of
 from ruma.tenant.agents import read_agent
-from ruma.tenant.index import count_chunks
+from ruma.tenant.knowledge.index import count_chunks
 from ruma.tenant.tenant import Tenant
 
 MODES = {"": "As the agent is set up", "quote": "Quote", "write": "Write"}

@@ -1,0 +1,1 @@
+"""What visitors wrote and chose, and what members do with it."""

@@ -1,0 +1,1 @@
+"""All of a tenant taken out and put in again: exports, imports and backups."""

@@ -1,0 +1,1 @@
+"""How long things are kept: plans, holds, and the removal of what is due."""

@@ -1,0 +1,477 @@
+"""The tenant's documents: stored, replaced and removed whole, with their chunks, vectors and originals."""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruma.errors import DamagedError, NotFoundError, NotReadyError
+from ruma.tenant.audit import note
+from ruma.tenant.clock import now
+from ruma.tenant.database import translated
+from ruma.tenant.erasing.erasure import ask_erasure, delete_rows, finish_erasure
+from ruma.tenant.keys.data_key import Key
+from ruma.tenant.keys.file_keys import find_file_key, keep_file_key
+from ruma.tenant.knowledge.index import pack_spans
+from ruma.tenant.knowledge.originals import read_original, seal_original
+from ruma.tenant.knowledge.uploads import sweep_uploads
+from ruma.tenant.knowledge.vectors import pack
+from ruma.tenant.tenant import Tenant
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_STALE_PART_SECONDS = 3600
+_MOST_WORDS = 10
+
+
+@dataclass(frozen=True)
+class NewChunk:
+    """A chunk to store. The chunks of a document tile it: joined, their texts are its text."""
+
+    start: int
+    end: int
+    text: str
+    heading: str
+    page: int | None
+    sentences: tuple[tuple[int, int], ...]
+    vector: NDArray[np.float32]
+    prefix_vector: NDArray[np.float32]
+    sentence_vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NewDocument:
+    """A document to store, with its original bytes and the version of the reader that read it."""
+
+    name: str
+    title: str
+    media_type: str
+    content_hash: str
+    reader: str
+    size_bytes: int
+    chunks: Sequence[NewChunk]
+    original: bytes
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """What decides whether a document must be read again."""
+
+    document_id: int
+    content_hash: str
+    reader: str
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a removal took away.
+
+    is_pending: a reader of the old state kept the file from being cleaned; the next command does it.
+    """
+
+    documents: int
+    chunks: int
+    is_pending: bool
+
+
+@dataclass(frozen=True)
+class DocumentInfo:
+    """A document as it is listed."""
+
+    id: int
+    source_id: int
+    name: str
+    title: str
+    media_type: str
+    chunks: int
+    size_bytes: int
+    added_at: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A stored document with its whole text and the place of each chunk: (start, end, heading, page)."""
+
+    id: int
+    source_id: int
+    source_location: str
+    name: str
+    title: str
+    media_type: str
+    text: str
+    chunks: tuple[tuple[int, int, str, int | None], ...]
+    size_bytes: int
+    added_at: str
+
+
+def stored_states(tenant: Tenant, source_id: int) -> dict[str, StoredState]:
+    """Return the state of each document of a source, by name."""
+    with tenant.reading() as db:
+        rows = db.execute(
+            "select name, id, content_hash, reader from document where source_id = ?", [source_id]
+        ).fetchall()
+    return {row[0]: StoredState(*row[1:]) for row in rows}
+
+
+def check_embedder(tenant: Tenant, embedder_id: str) -> None:
+    """Raise NotReadyError if another model made the tenant's vectors: they cannot be compared."""
+    with tenant.reading() as db:
+        _check_embedder(db, tenant, embedder_id)
+
+
+def start_reindex(tenant: Tenant, embedder_id: str) -> None:
+    """Let the next documents be stored with another model's vectors, the old vectors' documents removed.
+
+    Nothing happens where the model is the same.
+    """
+    with tenant.reading() as db:
+        used = db.execute("select embedder_id from search_index").fetchone()[0]
+        ids = [row[0] for row in db.execute("select id from document")]
+    if used in ("", embedder_id):
+        return
+    remove_documents(tenant, ids)
+    with tenant.writing() as db:
+        db.execute("update search_index set embedder_id = '', dimension = 0, revision = revision + 1")
+        note(db, "index.emptied")
+
+
+def read_stored(tenant: Tenant, document_id: int) -> StoredState:
+    """Return what decides whether a document must be read again.
+
+    Raises:
+        NotFoundError: The tenant has no such document.
+    """
+    with tenant.reading() as db:
+        row = db.execute("select id, content_hash, reader from document where id = ?", [document_id]).fetchone()
+    if row is None:
+        raise NotFoundError("This document is not there any more.")
+    return StoredState(*row)
+
+
+def store_document(
+    tenant: Tenant,
+    source_id: int,
+    document: NewDocument,
+    *,
+    embedder_id: str,
+    corrects: int | None = None,
+    changed: str = "",
+) -> int:
+    """Store a document, in place of the one of the same name in its source, and return its id.
+
+    One transaction: rows, full text, vectors and original are all there afterwards, or none is.
+
+    Args:
+        tenant: Whose document it is.
+        source_id: The number of its source.
+        document: What to store.
+        embedder_id: Which model made its vectors.
+        corrects: The number of the document that a person corrected, which must be there still.
+        changed: What the person changed, for the audit log.
+
+    Raises:
+        NotReadyError: Another model made the tenant's vectors.
+        NotFoundError: The tenant, the source, or the document that was corrected was removed meanwhile.
+        StoreError: The disk is full, or the database cannot be used.
+    """
+    is_committing = False
+    original_id, file_key = secrets.token_hex(16), Key.random()
+    final = tenant.files_folder / original_id
+    part = final.with_suffix(".part")
+    tenant.check_present()
+    with translated(final):
+        seal_original([document.original], part, file_key)
+    try:
+        with tenant.writing() as db:
+            _check_embedder(db, tenant, embedder_id)
+            if not db.execute("select 1 from source where id = ?", [source_id]).fetchone():
+                raise NotFoundError(f"The source of {document.name} was removed while it was being read.")
+            old = db.execute(
+                "select id, original_id from document where source_id = ? and name = ?",
+                [source_id, document.name],
+            ).fetchall()
+            if corrects is not None and corrects not in [row[0] for row in old]:
+                raise NotFoundError(f"{document.name} was removed or read again while it was being corrected.")
+            uploads = db.execute("select id from upload where document_id = ?", [corrects]).fetchall()
+            delete_rows(db, [row[0] for row in old])
+            document_id = _insert(db, source_id, document, original_id)
+            keep_file_key(db, original_id, file_key)
+            _touch(db, embedder_id, document.chunks)
+            if corrects is not None:
+                for (upload_id,) in uploads:  # who handed it over is still true
+                    db.execute("update upload set document_id = ? where id = ?", [document_id, upload_id])
+                note(db, "document.corrected", f"document {document_id}", before=corrects, changed=changed)
+            else:
+                replaces = {"replaces": old[0][0]} if old else {}
+                note(db, "document.added", f"document {document_id}", source=source_id, **replaces)
+            if old:
+                ask_erasure(db)
+            part.rename(final)
+            _fsync(tenant)
+            is_committing = True
+    except BaseException:
+        part.unlink(missing_ok=True)
+        # A commit that failed, or was interrupted, can have stored the row all the same, and the row needs its
+        # original; where it did not, `finish_interrupted` takes the file away.
+        if not is_committing:
+            final.unlink(missing_ok=True)
+        raise
+    _unlink(tenant, [row[1] for row in old])
+    if old:
+        sweep_uploads(tenant)
+    return document_id
+
+
+def remove_documents(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
+    """Remove documents and everything made from them: rows, words, vectors, originals, quotes."""
+    if not document_ids:
+        return Removal(0, 0, is_pending=False)
+    with tenant.writing() as db:
+        marks = ",".join("?" * len(document_ids))
+        rows = db.execute(f"select id, original_id from document where id in ({marks})", list(document_ids))
+        found = rows.fetchall()
+        chunks = delete_rows(db, [row[0] for row in found])
+        db.execute("update search_index set revision = revision + 1")
+        for document_id, _ in found:
+            note(db, "document.removed", f"document {document_id}")
+        ask_erasure(db)
+    _unlink(tenant, [row[1] for row in found])
+    sweep_uploads(tenant)
+    return Removal(len(found), chunks, is_pending=not finish_erasure(tenant))
+
+
+def list_documents(tenant: Tenant, source_id: int | None = None) -> list[DocumentInfo]:
+    """Return the tenant's documents, or one source's, by name."""
+    with tenant.reading() as db:
+        rows = db.execute(
+            """select document.id, source_id, name, title, media_type, count(chunk.id), size_bytes, added_at
+               from document left join chunk on chunk.document_id = document.id
+               where ? is null or source_id = ? group by document.id order by name""",
+            [source_id, source_id],
+        ).fetchall()
+    return [DocumentInfo(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class FoundDocument(DocumentInfo):
+    """A document with the source that it came from, and who handed it over, where that is known."""
+
+    source_kind: str
+    source_location: str
+    added_by: str
+
+
+@dataclass(frozen=True)
+class DocumentPage:
+    """A part of the documents that were looked for, the newest first."""
+
+    documents: list[FoundDocument]
+    total: int
+    """How many were found in all."""
+
+    size_bytes: int
+    """How large all that were found are together."""
+
+
+def find_documents(
+    tenant: Tenant, words: str = "", *, source_id: int | None = None, offset: int = 0, limit: int = 50
+) -> DocumentPage:
+    """Return the documents with these words in their name or title, the newest first; pairs are not among them."""
+    where, values = "where source.kind != 'pair'", list[Any]()
+    for word in words.split()[:_MOST_WORDS]:
+        where += r" and (document.name like ? escape '\' or title like ? escape '\')"
+        values += [f"%{_escape(word)}%"] * 2
+    if source_id is not None:
+        where += " and source_id = ?"
+        values.append(source_id)
+    joined = "from document join source on source.id = source_id"
+    with tenant.reading() as db:
+        total, size = db.execute(f"select count(*), coalesce(sum(size_bytes), 0) {joined} {where}", values).fetchone()
+        rows = db.execute(
+            f"""select document.id, source_id, document.name, title, media_type,
+                    (select count(*) from chunk where document_id = document.id), size_bytes, document.added_at,
+                    source.kind, source.location,
+                    coalesce((select added_by from upload where document_id = document.id), '')
+                {joined} {where} order by document.id desc limit ? offset ?""",
+            [*values, limit, offset],
+        ).fetchall()
+    return DocumentPage([FoundDocument(*row) for row in rows], total, size)
+
+
+def read_document(tenant: Tenant, document_id: int) -> Document:
+    """Return a document with its text.
+
+    Raises:
+        NotFoundError: The tenant has no such document.
+    """
+    with tenant.reading() as db:
+        row = db.execute(
+            """select document.id, source_id, source.location, name, title, media_type, size_bytes, document.added_at
+               from document join source on source.id = document.source_id where document.id = ?""",
+            [document_id],
+        ).fetchone()
+        if row is None:
+            raise NotFoundError("This document is not there any more.")
+        chunks = db.execute(
+            'select start, "end", heading, page, text from chunk where document_id = ? order by start',
+            [document_id],
+        ).fetchall()
+    names = ("id", "source_id", "source_location", "name", "title", "media_type", "size_bytes", "added_at")
+    plain: dict[str, Any] = dict(zip(names, row, strict=True))
+    return Document(
+        **plain,
+        text="".join(chunk[4] for chunk in chunks),
+        chunks=tuple((start, end, heading, page) for start, end, heading, page, _ in chunks),
+    )
+
+
+def read_original_of(tenant: Tenant, document_id: int) -> Iterator[bytes]:
+    """Return a document's original bytes, block by block.
+
+    Raises:
+        NotFoundError: The tenant has no such document.
+        DamagedError: The sealed file is missing or was altered; raised while reading.
+    """
+    original_id = _original_of(tenant, document_id)
+    while True:
+        try:
+            return read_original(tenant.files_folder / original_id, find_file_key(tenant, original_id))
+        except DamagedError:
+            found = _original_of(tenant, document_id)
+            if found == original_id:
+                raise
+            original_id = found  # it was sealed anew in this moment
+
+
+def seal_anew(tenant: Tenant, document_id: int) -> None:
+    """Seal a document's original again, with a new key, in the place of the file that is there.
+
+    Raises:
+        DamagedError: The original is damaged, and stays as it is.
+        StoreError: The disk is full, or the database cannot be used.
+    """
+    is_committing = False
+    old_id, new_id, file_key = _original_of(tenant, document_id), secrets.token_hex(16), Key.random()
+    final = tenant.files_folder / new_id
+    part = final.with_suffix(".part")
+    with translated(final):
+        seal_original(read_original(tenant.files_folder / old_id, find_file_key(tenant, old_id)), part, file_key)
+    try:
+        with tenant.writing() as db:
+            sql = "update document set original_id = ? where id = ? and original_id = ?"
+            if not db.execute(sql, [new_id, document_id, old_id]).rowcount:
+                part.unlink()
+                return  # it was removed, or replaced, meanwhile
+            db.execute("delete from file_key where file_id = ?", [old_id])
+            keep_file_key(db, new_id, file_key)
+            part.rename(final)
+            _fsync(tenant)
+            is_committing = True
+    except BaseException:
+        part.unlink(missing_ok=True)
+        if not is_committing:  # as in `store_document`
+            final.unlink(missing_ok=True)
+        raise
+    _unlink(tenant, [old_id])
+
+
+def finish_interrupted(tenant: Tenant) -> None:
+    """Finish what a killed command left: pending erasures, and sealed files that belong to no document or upload."""
+    finish_erasure(tenant, wait_seconds=0)
+    sweep_uploads(tenant)
+    with tenant.reading() as db:
+        known = db.execute("select count(*) from document").fetchone()[0]
+    with translated(tenant.files_folder):
+        if len(os.listdir(tenant.files_folder)) == known:
+            return
+        # With the write lock no document is between its rename and its commit.
+        with tenant.writing() as db:
+            ids = {row[0] for row in db.execute("select original_id from document")}
+            for file in tenant.files_folder.iterdir():
+                is_fresh = time.time() - file.stat().st_mtime < _STALE_PART_SECONDS
+                if file.name not in ids and not (file.suffix == ".part" and is_fresh):
+                    file.unlink()
+
+
+def _original_of(tenant: Tenant, document_id: int) -> str:
+    with tenant.reading() as db:
+        row = db.execute("select original_id from document where id = ?", [document_id]).fetchone()
+    if row is None:
+        raise NotFoundError("This document is not there any more.")
+    return str(row[0])
+
+
+def _escape(word: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", word)
+
+
+def _check_embedder(db: "Database", tenant: Tenant, embedder_id: str) -> None:
+    used = db.execute("select embedder_id from search_index").fetchone()[0]
+    if used not in ("", embedder_id):
+        raise NotReadyError(
+            f"The documents of {tenant.name} were indexed by the model {used}, and the one in the settings is "
+            f"{embedder_id}: their vectors cannot be compared.",
+            hint="Index them again with the new one: ruma ingest --reindex FOLDER. Or set the old one again.",
+        )
+
+
+def _insert(db: "Database", source_id: int, document: NewDocument, original_id: str) -> int:
+    row = {
+        "source_id": source_id,
+        "name": document.name,
+        "title": document.title,
+        "media_type": document.media_type,
+        "content_hash": document.content_hash,
+        "reader": document.reader,
+        "size_bytes": document.size_bytes,
+        "original_id": original_id,
+        "added_at": now(),
+    }
+    document_id: Any = db.table("document").insert(row).last_pk
+    for chunk in document.chunks:
+        place = [document_id, chunk.start, chunk.end, chunk.heading, chunk.page, chunk.text]
+        chunk_id = db.execute(
+            """insert into chunk (document_id, start, "end", heading, page, text, sentences)
+               values (?, ?, ?, ?, ?, ?, ?)""",
+            [*place, pack_spans(chunk.sentences)],
+        ).lastrowid
+        db.execute("insert into vector values (?, ?)", [chunk_id, pack(chunk.vector[None, :])])
+        rows = np.vstack([chunk.prefix_vector[None, :], chunk.sentence_vectors])
+        db.execute("insert into sentence_vector values (?, ?)", [chunk_id, pack(rows)])
+        db.execute(
+            "insert into chunk_fts (rowid, title, heading, text) values (?, ?, ?, ?)",
+            [chunk_id, document.title, chunk.heading, chunk.text],
+        )
+    return int(document_id)
+
+
+def _touch(db: "Database", embedder_id: str, chunks: Sequence[NewChunk]) -> None:
+    if chunks:
+        db.execute("update search_index set embedder_id = ?, dimension = ?", [embedder_id, len(chunks[0].vector)])
+    db.execute("update search_index set revision = revision + 1")
+
+
+def _unlink(tenant: Tenant, original_ids: Sequence[str]) -> None:
+    if not original_ids:
+        return
+    with translated(tenant.files_folder):
+        for original_id in original_ids:
+            with suppress(FileNotFoundError):
+                (tenant.files_folder / original_id).unlink()
+        _fsync(tenant)
+
+
+def _fsync(tenant: Tenant) -> None:
+    handle = os.open(tenant.files_folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,111 @@
+"""The tenant's sources: what it gave to learn from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ruma.errors import NotFoundError
+from ruma.tenant.audit import note
+from ruma.tenant.clock import now
+from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
+from ruma.tenant.knowledge.documents import Removal, remove_documents
+from ruma.tenant.tenant import Tenant
+
+Kind = Literal["file", "folder", "text", "upload", "pair"]
+"""An upload is a file that was handed over in the browser; a pair is a question with its answer."""
+
+_SELECT = """select source.id, kind, location, source.added_at, count(document.id),
+    coalesce(sum((select count(*) from chunk where document_id = document.id)), 0),
+    coalesce(sum(size_bytes), 0)
+    from source left join document on document.source_id = source.id"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source with what was read from it."""
+
+    id: int
+    kind: Kind
+    location: str
+    added_at: str
+    documents: int
+    chunks: int
+    size_bytes: int
+
+
+def add_source(tenant: Tenant, kind: Kind, location: str) -> Source:
+    """Return the source of that kind and location, made if there is none."""
+    with tenant.writing() as db:
+        added = db.execute(
+            "insert into source (kind, location, added_at) values (?, ?, ?) on conflict do nothing",
+            [kind, location, now()],
+        )
+        if added.rowcount:
+            note(db, "source.added", f"source {added.lastrowid}", kind=kind)
+        row = db.execute(f"{_SELECT} where kind = ? and location = ? group by source.id", [kind, location]).fetchone()
+    return Source(*row)
+
+
+def source_id_of(tenant: Tenant, kind: Kind, location: str) -> int | None:
+    """Return the number of the source of that kind and location; None where there is none."""
+    with tenant.reading() as db:
+        row = db.execute("select id from source where kind = ? and location = ?", [kind, location]).fetchone()
+    return row[0] if row else None
+
+
+def list_sources(tenant: Tenant) -> list[Source]:
+    """Return the tenant's sources, oldest first."""
+    with tenant.reading() as db:
+        return [Source(*row) for row in db.execute(f"{_SELECT} group by source.id order by source.id")]
+
+
+def find_source(tenant: Tenant, id_or_location: str | int) -> Source:
+    """Return a source by its number or its location.
+
+    Raises:
+        NotFoundError: The tenant has no such source.
+    """
+    for source in list_sources(tenant):
+        if str(id_or_location) in (str(source.id), source.location):
+            return source
+    raise NotFoundError(
+        f"The tenant {tenant.name} has no source {id_or_location}.", hint="List them: ruma sources list"
+    )
+
+
+def remove_source(tenant: Tenant, source_id: int) -> Removal:
+    """Remove a source with all its documents.
+
+    Raises:
+        NotFoundError: The tenant has no such source.
+    """
+    with tenant.reading() as db:
+        if not db.execute("select 1 from source where id = ?", [source_id]).fetchone():
+            raise NotFoundError("This source is not there any more.")
+        ids = [row[0] for row in db.execute("select id from document where source_id = ?", [source_id])]
+    removal = remove_documents(tenant, ids)
+    return replace(removal, is_pending=not _delete_empty(tenant, [source_id]))
+
+
+def remove_with_sources(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
+    """Remove documents, and the sources that held nothing else: their locations are names too."""
+    with tenant.reading() as db:
+        marks = ",".join("?" * len(document_ids))
+        sql = f"select distinct source_id from document where id in ({marks})"
+        sources = [row[0] for row in db.execute(sql, list(document_ids))]
+    removal = remove_documents(tenant, document_ids)
+    return replace(removal, is_pending=not _delete_empty(tenant, sources))
+
+
+def _delete_empty(tenant: Tenant, source_ids: Sequence[int]) -> bool:
+    with tenant.writing() as db:
+        for source_id in source_ids:
+            # An ingest of this source may have stored one more meanwhile: it keeps its source.
+            removed = db.execute(
+                "delete from source where id = ? and not exists (select 1 from document where source_id = source.id)",
+                [source_id],
+            )
+            if removed.rowcount:
+                note(db, "source.removed", f"source {source_id}")
+        ask_erasure(db)
+    return finish_erasure(tenant)
