@@ -1,8 +1,10 @@
 """Exports under attack: what lies on the disk while one is made, a kill, ingest beside it, and one visitor's data."""
 
+import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,10 +12,13 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from ruma.cli.exporting import _write
 from ruma.config import Settings, load_settings
+from ruma.errors import StoreError
 from ruma.privacy.archive_reading import ArchiveReader
 from ruma.privacy.conversation_files import export_conversation, neutral_cell
 from ruma.privacy.exporting import export_visitor, write_export
@@ -89,23 +94,56 @@ def test_k30_no_plaintext_while_an_export_is_made(large: Tenant, tmp_path: Path)
     assert find_plaintext([tmp_path], [WORD]) == {}
 
 
-def test_k30_a_command_that_is_killed_leaves_no_export(large: Tenant, tmp_path: Path) -> None:
-    """Under the name that was asked for there is a whole export or nothing; with a password no plaintext either."""
-    (tmp_path / "word").write_text("seven loaves under the oak")
+@pytest.mark.parametrize(
+    "password", [pytest.param("", id="clear"), pytest.param("seven loaves under the oak", id="sealed")]
+)
+def test_k30_a_command_that_is_killed_leaves_no_export(large: Tenant, tmp_path: Path, password: str) -> None:
+    """Under any name there is a whole export or nothing, however much of it was written."""
+    (tmp_path / "word").write_text(password)
     out = tmp_path / "out"
     out.mkdir()
-    command = [sys.executable, "-m", "ruma", "export", str(out / "a.age"), "--password-file", str(tmp_path / "word")]
+    words = ["--password-file", str(tmp_path / "word")] if password else []
+    command = [sys.executable, "-m", "ruma", "export", str(out / "a.zip"), *words]
     process = subprocess.Popen(command, env=environ_of(large.folder.parents[1]), stderr=subprocess.PIPE)
-    while not list(out.iterdir()) and process.poll() is None:
-        time.sleep(0.002)
+    while not any(str(out) in target for target in unnamed_files(process.pid)) and process.poll() is None:
+        time.sleep(0.001)
     process.kill()
     process.communicate()
 
-    assert not (out / "a.age").exists()
-    assert find_plaintext([out], [WORD]) == {}
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed: the test proves nothing"
+    assert list(out.iterdir()) == []
+    assert find_plaintext([tmp_path], [WORD]) == {}
     subprocess.run(command, env=environ_of(large.folder.parents[1]), check=True, capture_output=True)
-    assert [entry.name for entry in out.iterdir()] == ["a.age"]
-    assert (out / "a.age").read_bytes().startswith(b"age-encryption.org/v1\n")
+    assert [entry.name for entry in out.iterdir()] == ["a.zip"]
+    assert (out / "a.zip").stat().st_mode & 0o777 == 0o600
+    assert (out / "a.zip").read_bytes()[:4] == (b"age-" if password else b"PK\x03\x04")
+
+
+def test_k30_a_file_system_without_unnamed_files_gets_a_hidden_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a name of its own until it is whole, goes with any error, and what a kill left goes with the next one."""
+    monkeypatch.setattr(os, "O_TMPFILE", 0)
+    seen: list[list[str]] = []
+    (tmp_path / "out").mkdir()
+    left = tmp_path / "out" / ".a.zip.00000000.part"
+    left.write_text("left")
+
+    def fill(sink: IO[bytes]) -> dict[str, object]:
+        seen.append([path.name for path in left.parent.iterdir()])
+        sink.write(b"whole" if len(seen) == 2 else b"half")
+        if len(seen) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return {}
+
+    with pytest.raises(StoreError, match="No space left"):
+        _write(tmp_path / "out" / "a.zip", "", fill)
+    assert list(left.parent.iterdir()) == []
+    _write(tmp_path / "out" / "a.zip", "", fill)
+
+    assert [len(names) for names in seen] == [1, 1]
+    assert left.name not in seen[0] + seen[1]
+    assert [(path.name, path.read_text()) for path in left.parent.iterdir()] == [("a.zip", "whole")]
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", '=HYPERLINK("http://x")'])
