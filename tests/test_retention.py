@@ -16,6 +16,7 @@ from ruma.privacy.retention import Enforced, describe, enforce, is_due
 from ruma.server.daily import DailyWorker
 from ruma.tenant.audit import check_audit, list_audit, note
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
+from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure, marking_words
 from ruma.tenant.home import Home
 from ruma.tenant.keeping.believed_time import Machine
 from ruma.tenant.keeping.holds import check_not_held, end_hold, holds_on, list_holds, set_hold
@@ -24,7 +25,7 @@ from ruma.tenant.knowledge.uploads import receive_upload
 from ruma.tenant.tenant import Tenant
 from tests.harness.clock import SetClock
 from tests.harness.process import environ_of, ruma
-from tests.harness.residue import find_residue
+from tests.harness.residue import find_residue, make_canaries
 
 DAY = 86400.0
 
@@ -390,7 +391,7 @@ def test_whoever_chats_waits_for_no_removal(
     tenant: Tenant, settings: Settings, machine: TestMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A removal of many goes in short writes: others write between them, and what they write is kept."""
-    monkeypatch.setattr("ruma.tenant.keeping.retention.BATCH_SECONDS", 0.005)
+    monkeypatch.setattr("ruma.tenant.keeping.retention.BATCH_SECONDS", 0)
     for _ in range(150):
         chat(tenant, at=machine.wall - 300 * DAY)
     run_for = threading.Event()
@@ -436,7 +437,7 @@ def test_an_interrupted_run_goes_on(
     tenant: Tenant, settings: Settings, machine: TestMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What went is gone and written down, what did not go yet goes next time, and the run counts as not done."""
-    monkeypatch.setattr("ruma.tenant.keeping.retention.BATCH_SECONDS", 0.001)
+    monkeypatch.setattr("ruma.tenant.keeping.retention.BATCH_SECONDS", 0)
     for _ in range(60):
         chat(tenant, at=machine.wall - 300 * DAY)
 
@@ -462,7 +463,7 @@ from ruma.config import load_settings
 from ruma.privacy.retention import enforce
 from ruma.tenant.keeping import retention
 from ruma.tenant.home import Home
-retention.BATCH_SECONDS = 0.001
+retention.BATCH_SECONDS = 0
 settings = load_settings()
 with Home(settings).open("acme") as tenant:
     enforce(tenant, settings, give_way=lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -470,18 +471,44 @@ with Home(settings).open("acme") as tenant:
 
 
 def test_a_killed_run_goes_on(tenant: Tenant, settings: Settings, machine: TestMachine) -> None:
-    """The log of what was done holds together, and the next run ends it."""
-    for _ in range(60):
-        chat(tenant, at=machine.wall - 300 * DAY)
+    """What went is out of the file when the tenant is opened next, the log holds together, and the next run ends it."""
+    words = make_canaries(1)
+    for number in range(60):
+        chat(tenant, at=machine.wall - 300 * DAY, text="Are you open?" if number else f"Do you know {words[0]}?")
 
     killed = subprocess.run([sys.executable, "-c", KILLED], check=False)
     assert killed.returncode == -9
     assert 0 < len(numbers(tenant)) < 60
+    assert set(find_residue(tenant.folder, tenant.key.raw, words)) == set(words), "the search proves nothing"
+    with Home(settings).open("acme"):
+        assert find_residue(tenant.folder, tenant.key.raw, words) == {}
 
     run(tenant, settings, machine)
     assert numbers(tenant) == []
     assert check_audit(tenant).broken_at is None
     assert sum(int(one.details["records"]) for one in list_audit(tenant, thing="retention")) == 60
+
+
+def test_a_removal_that_fails_leaves_an_index_that_forgets(tenant: Tenant) -> None:
+    """Words were only to be marked within it; what is erased afterwards is out of the index at once."""
+    words = make_canaries(1)
+    number = chat(tenant, text=f"Do you know {words[0]}?")
+    chat(tenant)
+
+    def fail() -> None:
+        with tenant.writing() as db, marking_words(db):
+            db.execute("delete from conversation")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert set(find_residue(tenant.folder, tenant.key.raw, words)) == set(words), "the search proves nothing"
+
+    with tenant.writing() as db:
+        db.execute("delete from conversation where id = ?", [number])
+        ask_erasure(db)
+    assert finish_erasure(tenant)
+    assert find_residue(tenant.folder, tenant.key.raw, words) == {}
 
 
 def until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -9,7 +9,7 @@ from ruma.config import Plan, Settings
 from ruma.errors import NotFoundError
 from ruma.tenant.conversing.consents import end_passing
 from ruma.tenant.copying.exports import remove_export
-from ruma.tenant.erasing.erasure import finish_erasure
+from ruma.tenant.erasing.erasure import PAUSE_SECONDS, finish_erasure
 from ruma.tenant.keeping.believed_time import Belief, Machine, as_stored, read_machine
 from ruma.tenant.keeping.holds import Hold, list_holds
 from ruma.tenant.keeping.plans import is_known, read_plan, remember_plan
@@ -29,11 +29,6 @@ from ruma.tenant.keeping.retention import (
     remove_rows,
 )
 from ruma.tenant.tenant import Tenant
-
-PAUSE_SECONDS = 0.03
-"""How long others may write between two writes of a removal: who waits for the database looks again as often."""
-
-_CHECKPOINT_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -129,12 +124,10 @@ def is_due(tenant: Tenant, machine: Machine | None = None) -> bool:
 
 
 def _remove_conversations(tenant: Tenant, days: int, belief: Belief, give_way: Callable[[], None]) -> int:
-    due, removed, writes = due_conversations(tenant, days, belief), 0, 0
+    due, removed = due_conversations(tenant, days, belief), 0
     while due:
         looked_at, gone = remove_conversations(tenant, due, days, belief)
-        due, removed, writes = due[looked_at:], removed + gone, writes + 1
-        if writes % _CHECKPOINT_EVERY == 0:
-            finish_erasure(tenant, wait_seconds=0)  # else the log would grow as large as all that goes
+        due, removed = due[looked_at:], removed + gone
         time.sleep(PAUSE_SECONDS)
         give_way()
     return removed

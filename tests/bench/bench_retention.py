@@ -38,12 +38,13 @@ def main() -> None:
             is_over = threading.Event()
             chatter = threading.Thread(target=chat_until, args=(tenant, waits, is_over))
             chatter.start()
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.thread_time()
             removed = enforce(tenant, settings).removed["conversations"]
-            took = time.perf_counter() - started
+            took, used = time.perf_counter() - started, time.thread_time() - used
             is_over.set()
             chatter.join()
-            print(f"{removed} conversations removed in {took:.1f} s: {removed / took:.0f} a second")
+            print(f"{removed} conversations removed in {took:.1f} s: {removed / took:.0f} a second", end=", ")
+            print(f"{removed / used:.0f} a second of processor time")
             busy = statistics.quantiles(waits, n=20)[-1]
             print(f"storing an answer, p95: {1000 * alone:.1f} ms alone, {1000 * busy:.1f} ms meanwhile", end=", ")
             print(f"{busy / alone:.1f} times; at most {1000 * max(waits):.0f} ms")

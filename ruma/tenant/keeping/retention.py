@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ruma.config import Plan
 from ruma.tenant.audit import note, remove_oldest
-from ruma.tenant.erasing.erasure import ask_erasure
+from ruma.tenant.erasing.erasure import ask_erasure, marking_words
 from ruma.tenant.keeping.believed_time import Belief, Machine, as_stored, believe
 from ruma.tenant.keeping.holds import HELD, end_due_holds, forget_ended_holds
 from ruma.tenant.tenant import Tenant
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 Kind = Literal["conversations", "technical", "audit", "exports", "receipts"]
 
 DAY = 86400.0
-BATCH_SECONDS = 0.03
-"""How long one write of a removal goes on: nobody who chats waits longer for it."""
+BATCH_SECONDS = 0.02
+"""How long one write of a removal goes on; storing it takes about as long again. Who chats waits for both."""
+
+_AT_ONCE = 25
+"""Conversations that one statement removes."""
 
 _MARK_SECONDS = 20 * 3600.0
 
@@ -133,15 +136,18 @@ def remove_conversations(tenant: Tenant, due: Sequence[int], days: int, belief: 
         How many were looked at, and how many of those went: one that was held, went or goes on meanwhile does not.
     """
     looked_at = removed = 0
-    with tenant.writing() as db:
+    among = "id in (select value from json_each(:numbers))"
+    sql = f"delete from conversation where {among} and not ({HELD}) and not {_NEWER} :most)"
+    with tenant.writing() as db, marking_words(db):
         values, until = limit_of(db, "message", days, belief).values, time.monotonic() + BATCH_SECONDS
-        for conversation_id in due:
-            sql = f"delete from conversation where id = :id and not ({HELD}) and not {_NEWER} :most)"
-            removed += db.execute(sql, {"id": conversation_id, **values}).rowcount
-            looked_at += 1
+        for at in range(0, len(due), _AT_ONCE):
+            numbers = list(due[at : at + _AT_ONCE])
+            removed += db.execute(sql, {"numbers": json.dumps(numbers), **values}).rowcount
+            looked_at += len(numbers)
             if time.monotonic() > until:
                 break
-        _note(db, "conversations", removed)
+        if removed:
+            note(db, "retention.removed", "conversations", records=removed)
     return looked_at, removed
 
 

@@ -30,3 +30,6 @@ create table hold (
     ended_at text
 ) strict;
 create index hold_active on hold (conversation_id) where ended_at is null;
+
+-- Whether words of deleted messages are only marked in the full-text index, and still to be taken out of it.
+alter table pending_erasure add column has_marked_words integer not null default 0;
