@@ -17,6 +17,51 @@ _VISITOR_WORDS = {
     "nl": ("Uw antwoord van {business}", "{author} heeft u geschreven:"),
 }
 
+_VISITOR_LINK_WORDS = {
+    "en": (
+        "Your data at {business}",
+        "Somebody asked what {business} has stored with this e-mail address.",
+        "See it, download it, correct it or delete it here. The link works once, for 30 minutes:",
+        "If it was not you, you need not do anything.",
+    ),
+    "de": (
+        "Ihre Daten bei {business}",
+        "Jemand hat gefragt, was {business} mit dieser E-Mail-Adresse gespeichert hat.",
+        "Hier sehen Sie es, laden es herunter, berichtigen oder löschen es. Der Link gilt einmal, 30 Minuten lang:",
+        "Wenn Sie das nicht waren, brauchen Sie nichts zu tun.",
+    ),
+    "fr": (
+        "Vos données chez {business}",
+        "Quelqu’un a demandé ce que {business} conserve avec cette adresse e-mail.",
+        "Vous pouvez ici les voir, télécharger, corriger ou supprimer. Le lien sert une fois, pendant 30 minutes :",
+        "Si ce n’était pas vous, vous n’avez rien à faire.",
+    ),
+    "es": (
+        "Sus datos en {business}",
+        "Alguien ha preguntado qué guarda {business} con esta dirección de correo.",
+        "Véalos, descárguelos, corríjalos o elimínelos aquí. El enlace sirve una vez, durante 30 minutos:",
+        "Si no fue usted, no tiene que hacer nada.",
+    ),
+    "pt": (
+        "Os seus dados em {business}",
+        "Alguém perguntou o que {business} guarda com este endereço de e-mail.",
+        "Veja-os, descarregue-os, corrija-os ou apague-os aqui. A ligação serve uma vez, durante 30 minutos:",
+        "Se não foi você, não precisa de fazer nada.",
+    ),
+    "it": (
+        "I suoi dati presso {business}",
+        "Qualcuno ha chiesto che cosa {business} conserva con questo indirizzo e-mail.",
+        "Qui può vederli, scaricarli, correggerli o eliminarli. Il link vale una volta, per 30 minuti:",
+        "Se non è stato lei, non deve fare nulla.",
+    ),
+    "nl": (
+        "Uw gegevens bij {business}",
+        "Iemand heeft gevraagd wat {business} bij dit e-mailadres heeft opgeslagen.",
+        "Bekijk, download, verbeter of verwijder het hier. De link werkt één keer, 30 minuten lang:",
+        "Als u dat niet was, hoeft u niets te doen.",
+    ),
+}
+
 
 def handover_notices(
     profile: Profile,
@@ -107,6 +152,25 @@ def reset_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret:
         "If it was not you, do nothing: your password stays as it is.\n"
     )
     return Mail(to, f"A new password for {business}", text, from_name=business, occasion="a new password")
+
+
+def visitor_link_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret: str, language: str) -> Mail:
+    """Return what leads a visitor to everything that has the address, in a language that there are words for.
+
+    The secret stands behind the #: a browser sends no server what is there, so no log has it.
+    """
+    business = profile.business_name or tenant
+    subject, asked, once, ignore = _VISITOR_LINK_WORDS.get(language, _VISITOR_LINK_WORDS["en"])
+    link = _address(origin, tenant, f"my-data#{secret}")
+    text = f"{asked.format(business=business)}\n\n{once}\n{link}\n\n{ignore}\n"
+    return Mail(
+        to,
+        subject.format(business=business),
+        text,
+        reply_to=profile.contact_email or profile.notify_email,
+        from_name=business,
+        occasion="a link to a visitor's own data",
+    )
 
 
 def trial_notice(profile: Profile, *, tenant: str, to: str) -> Mail:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ruma.config import Plan, Settings
+from ruma.offline import is_here
 from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.connections import Recipient, list_recipients
 from ruma.tenant.conversing.consents import read_keeping
@@ -36,6 +37,12 @@ class Facts:
     def business(self) -> str:
         """What the business is called."""
         return self.profile.business_name or self.tenant
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether the operator has said how mail is sent, and it may be."""
+        is_named = bool(self.settings.smtp_host and self.settings.mail_from)
+        return is_named and (not self.settings.offline or is_here(self.settings.smtp_host))
 
 
 @dataclass(frozen=True)

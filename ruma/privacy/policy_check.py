@@ -307,7 +307,8 @@ def chat_has_its_menu(system: System) -> str:
     chats = [page for page in system.pages if 'class="chat' in page.body]
     if not chats and (system.facts.agent.websites or system.facts.agent.is_published):
         return "No page with a chat was shown."
-    without = [page.path for page in chats if 'id="menu"' not in page.body or 'value="data"' not in page.body]
+    wanted = ['id="menu"', 'value="data"', *(['id="link"'] if system.facts.sends_mail else [])]
+    without = [page.path for page in chats if not all(one in page.body for one in wanted)]
     return _listed("There is no such menu on", without)
 
 

@@ -4,7 +4,6 @@ The parts follow those that such policies have: what is collected, what for, whe
 what a browser holds, what rights people have and whom to write to.
 """
 
-from ruma.offline import is_here
 from ruma.privacy import policy_check as check
 from ruma.privacy.consent import STORAGE
 from ruma.privacy.policy import Facts, Section, Statement
@@ -172,15 +171,14 @@ def _recipients(facts: Facts) -> str:
     settings = facts.settings
     hosts = {one.host for one in facts.recipients if one.purpose.startswith("mail: ")}
     ledger = "Every connection that the program opens is written down in a ledger."
-    is_mailing = bool(settings.smtp_host and settings.mail_from)
-    if is_mailing and not (settings.offline and not is_here(settings.smtp_host)):
+    if facts.sends_mail:
         hosts.add(settings.smtp_host)
     if not hosts:
         return f"Nobody else. No conversation and no document leaves this server. {ledger}"
     return (
         f"The mail server that carries mail to you and to the business: {', '.join(sorted(hosts))}. Mail holds what a "
-        "visitor wrote to a person, a person's reply, or a link to sign in. Nobody else receives anything: "
-        f"questions are answered on this server. {ledger}"
+        "visitor wrote to a person, a person's reply, or a link to sign in or to one's own data. Nobody else receives "
+        f"anything: questions are answered on this server. {ledger}"
     )
 
 
@@ -207,11 +205,17 @@ def _browser(facts: Facts) -> tuple[Statement, ...]:
 
 
 def _rights(facts: Facts) -> tuple[Statement, ...]:
+    link = (
+        " If you wrote from another browser, it mails a link to the e-mail address that you left: it works once, "
+        "within 30 minutes, and shows everything with that address."
+        if facts.sends_mail
+        else ""
+    )
     return (
         Statement(
             "rights-visitors",
             "You may see, take with you, correct and delete what is stored of you, and take back what you agreed to, "
-            "at any time. The menu of the chat has it; deleting there takes effect at once.",
+            f"at any time. The menu of the chat has it; deleting there takes effect at once.{link}",
             check.chat_has_its_menu,
         ),
         Statement(

@@ -154,7 +154,7 @@ def signed_of(kept: Kept) -> SignedReceipt:
     return kept.signed
 
 
-_ERASED = ErasureInfo(
+ERASED = ErasureInfo(
     3,
     "2026-03-02T09:15:04Z",
     True,
@@ -169,8 +169,8 @@ _ERASED = ErasureInfo(
     [OutOfReach("backups", "Backups that were made before hold it until they are deleted.", ["2026-03-01T03:00:00Z"])],
 )
 EXAMPLES: dict[type, Any] = {
-    ErasureInfo: _ERASED,
-    ErasureList: ErasureList([_ERASED], "9f2c1e6a0b7d4f3895ce1ab2d0347f619f2c1e6a0b7d4f3895ce1ab2d0347f61"),
+    ErasureInfo: ERASED,
+    ErasureList: ErasureList([ERASED], "9f2c1e6a0b7d4f3895ce1ab2d0347f619f2c1e6a0b7d4f3895ce1ab2d0347f61"),
     MentionList: MentionList([MentionFound(12, "message", "I am Jo Miller and", "2026-03-01T10:00:00Z")]),
     ErasureVerdict: ErasureVerdict("clean", "Clean: nothing of it is left.", ["Decrypted: 210 pages."]),
 }

@@ -6,10 +6,13 @@ from datetime import date
 from typing import Any, Literal
 
 from ruma.privacy.consent import TEXT_NAMES, consent_text, old_text
+from ruma.privacy.receipt_pages import receipt_page
+from ruma.server.erasure_shapes import ERASED, ErasureInfo, erasure_of
 from ruma.tenant.conversing.consents import PASSING_SECONDS, ConsentState, Keeping, NotedChoice, Purpose
 from ruma.tenant.conversing.conversations import Channel
 from ruma.tenant.conversing.inbox import ConversationDetails
 from ruma.tenant.conversing.requests import RequestKind, RequestState, RequestStep, RightsRequest
+from ruma.tenant.erasing.receipts import Kept
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,68 @@ class RequestTaken:
 
     id: int
     due_on: str
+
+
+@dataclass(frozen=True)
+class LinkWanted:
+    """The address that a visitor left in conversations, and the language of the mail."""
+
+    email: str
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class LinkPosted:
+    """That a link is on its way if conversations have the address. Whether they do, is not said."""
+
+    minutes: int
+    """For how long the link can be opened, once."""
+
+
+@dataclass(frozen=True)
+class LinkOpened:
+    """The secret of a link, which stands behind the # of its address."""
+
+    secret: str
+
+
+@dataclass(frozen=True)
+class VisitBegun:
+    """What the header `X-Ruma-Visitor` must have to reach all that has the address that was proven."""
+
+    secret: str
+    email: str
+    minutes: int
+
+
+@dataclass(frozen=True)
+class VisitorRequest:
+    """A request about data that came with the same address."""
+
+    id: int
+    kind: RequestKind
+    received_on: str
+    due_on: str
+    state: RequestState
+
+
+@dataclass(frozen=True)
+class VisitorData:
+    """What is stored with an address that its owner has proven."""
+
+    email: str
+    conversations: list[OwnData]
+    requests: list[VisitorRequest]
+
+
+@dataclass(frozen=True)
+class VisitorErasure:
+    """What was erased, and the receipt to keep: `receipt` is what is signed, `page` is what a person reads."""
+
+    erasure: ErasureInfo
+    receipt: str
+    """Empty while the erasure is not finished; the business has it then."""
+    page: str
 
 
 @dataclass(frozen=True)
@@ -238,6 +303,13 @@ def own_data_of(details: ConversationDetails, state: ConsentState, kept_days: in
     )
 
 
+def visitor_erasure_of(kept: Kept) -> VisitorErasure:
+    """Return what was erased as its visitor gets it."""
+    if kept.signed is None:
+        return VisitorErasure(erasure_of(kept), "", "")
+    return VisitorErasure(erasure_of(kept), kept.signed.to_json(), receipt_page(kept.signed))
+
+
 def request_of(found: RightsRequest) -> RequestInfo:
     """Return a request as the API gives it."""
     return RequestInfo(**asdict(found))
@@ -263,13 +335,22 @@ _REQUEST = RequestInfo(
 )  # fmt: skip
 _STEPS = [StepInfo(_AT, "visitor", "received", "")]
 
+_OWN = OwnData(
+    17, "widget", "https://www.bakery.example", "en", _AT, "2026-03-02T09:24:40Z", 3, 1,
+    "Ana Costa", "ana@example.com", _CONSENT, 365, PASSING_SECONDS // 60,
+)  # fmt: skip
+_VISIT = "Zk1XvW0m8b2u1n4c7d5s9Qe3rTyHgJkLpOiUfVbNmAs"
+
 EXAMPLES: dict[type, Any] = {
     ConsentRules: rules_of("agreed", "en"),
     ConsentInfo: _CONSENT,
-    OwnData: OwnData(
-        17, "widget", "https://www.bakery.example", "en", _AT, "2026-03-02T09:24:40Z", 3, 1,
-        "Ana Costa", "ana@example.com", _CONSENT, 365, PASSING_SECONDS // 60,
+    OwnData: _OWN,
+    LinkPosted: LinkPosted(30),
+    VisitBegun: VisitBegun(_VISIT, "ana@example.com", 30),
+    VisitorData: VisitorData(
+        "ana@example.com", [_OWN], [VisitorRequest(4, "deletion", "2026-03-02", "2026-04-02", "open")]
     ),
+    VisitorErasure: VisitorErasure(ERASED, '{"receipt": …, "signature": …}', "<!doctype html>…"),
     RequestTaken: RequestTaken(4, "2026-04-02"),
     RequestInfo: _REQUEST,
     RequestList: RequestList([_REQUEST]),
@@ -283,6 +364,9 @@ SENT: dict[str, Any] = {
     "/t/{name}/api/conversation/consent": {"keep": True, "analytics": False, "language": "en"},
     "/t/{name}/api/conversation/details": {"name": "Ana Costa", "email": "ana@example.com"},
     "/t/{name}/api/conversation/requests": {"kind": "objection", "contact": "ana@example.com", "note": "None of it."},
+    "/t/{name}/api/visitor/link": {"email": "ana@example.com", "language": "en"},
+    "/t/{name}/api/visitor/link/opening": {"secret": _VISIT},
+    "/t/{name}/api/visitor/conversations/{conversation_id}/details": {"name": "Ana Costa", "email": "ana@example.com"},
     "/t/{name}/api/requests": {
         "kind": "access", "contact": "ana@example.com", "note": "By letter.", "received_on": "2026-03-02",
     },

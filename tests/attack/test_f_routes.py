@@ -39,6 +39,16 @@ PUBLISHED = {
     ("GET", "/t/{name}/reset/{secret}"),
     ("POST", "/t/{name}/reset/{secret}"),
     ("GET", "/t/{name}/privacy"),
+    # A visitor's right does not end with the agent's being open; a one-time link and what it gives are the way in.
+    ("GET", "/t/{name}/my-data"),
+    ("POST", "/t/{name}/api/visitor/link"),
+    ("POST", "/t/{name}/api/visitor/link/opening"),
+    ("GET", "/t/{name}/api/visitor/data"),
+    ("DELETE", "/t/{name}/api/visitor/data"),
+    ("GET", "/t/{name}/api/visitor/export"),
+    ("GET", "/t/{name}/api/visitor/conversations/{conversation_id}"),
+    ("PATCH", "/t/{name}/api/visitor/conversations/{conversation_id}/details"),
+    ("DELETE", "/t/{name}/api/visitor/conversations/{conversation_id}"),
     ("GET", "/t/{name}/privacy/{number}"),
 }
 """Every route that anyone may call. Who adds one here has thought about it."""

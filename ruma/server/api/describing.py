@@ -189,7 +189,7 @@ def _describe_bytes(paths: dict[str, Any]) -> None:
     example = {"conversation": {"value": inbox_examples.EXPORTED}}
     kinds["application/json"] = {"schema": {"type": "object"}, "examples": example}
     export["200"] = {"description": "The file.", "content": kinds}
-    for path in ("conversation/export", "exports/{export_id}/file"):
+    for path in ("conversation/export", "visitor/export", "exports/{export_id}/file"):
         answers = paths[f"/t/{{name}}/api/{path}"]["get"]["responses"]
         answers["200"] = {"description": "The file.", "content": {"application/octet-stream": {"schema": file}}}
     line = retention_shapes.EXPORTED

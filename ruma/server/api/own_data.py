@@ -69,7 +69,7 @@ def show_own_data(
     secret: ConversationSecret,
 ) -> OwnData:
     """Return what is stored of the conversation that the secret opens, and for how long."""
-    return _own_data(tenant, resources, resume_own(tenant, principal, secret).id or 0)
+    return read_own_data(tenant, resources, resume_own(tenant, principal, secret).id or 0)
 
 
 @get("/conversation/export", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404, 429))
@@ -105,7 +105,7 @@ def correct_own_details(
     limits.take_question(tenant, principal, visitor=secret)
     number = resume_own(tenant, principal, secret).id or 0
     correct_visitor_details(tenant, number, name=data.name, email=data.email)
-    return _own_data(tenant, resources, number)
+    return read_own_data(tenant, resources, number)
 
 
 @patch(
@@ -136,7 +136,7 @@ def change_own_consent(
     changed = [choose("keep", keep, language)] if keep != before.is_kept else []
     changed += [choose("analytics", count, language)] if count != before.is_counted else []
     change_consent(tenant, number, is_kept=keep, is_counted=count, choices=changed)
-    return _own_data(tenant, resources, number)
+    return read_own_data(tenant, resources, number)
 
 
 @post(
@@ -171,7 +171,8 @@ def ask_about_own_data(
     return RequestTaken(taken.id, taken.due_on)
 
 
-def _own_data(tenant: Tenant, resources: Resources, number: int) -> OwnData:
+def read_own_data(tenant: Tenant, resources: Resources, number: int) -> OwnData:
+    """Return what is stored of a conversation, and for how long."""
     with tenant.one_state():
         days = read_plan(tenant, resources.home.settings).conversations
         return own_data_of(read_for_visitor(tenant, number), read_consent(tenant, number), days)

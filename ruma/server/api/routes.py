@@ -21,6 +21,7 @@ from ruma.server.api import (
     retention,
     rights,
     sources,
+    visitor,
 )
 from ruma.server.repeating import KeepsResponses, repeat_response
 
@@ -48,6 +49,7 @@ def tenant_api() -> Router:
             own_data.correct_own_details,
             own_data.change_own_consent,
             own_data.ask_about_own_data,
+            *visitor.VISITOR_ROUTES,
             rights.show_consent,
             rights.show_requests,
             rights.show_request,

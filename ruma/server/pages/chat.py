@@ -184,6 +184,7 @@ def _chat_page(
         agent=agent,
         initial=initial_of(agent),
         look=look_address(tenant, agent),
+        has_mail=request.app.state.resources.outbox.is_set_up,
         has_documents=count_chunks(tenant) > 0,
         messages=_messages(tenant, conversation),
         conversation=conversation or "",

@@ -65,6 +65,7 @@ def show_widget_frame(
         agent=agent,
         initial=initial_of(agent),
         look=look_address(tenant, agent),
+        has_mail=request.app.state.resources.outbox.is_set_up,
         websites=json.dumps(agent.websites),
         is_preview=is_preview,
         **words_in(tenant, language),

@@ -12,6 +12,7 @@ const told = dialog.querySelector(".told");
 const failed = dialog.querySelector(".failed");
 const details = document.getElementById("details");
 const request = document.getElementById("request");
+const link = document.getElementById("link"); // not there where the server sends no mail
 const [keep, analytics] = choices.querySelectorAll("input");
 
 function when(text, style = { dateStyle: "medium", timeStyle: "short" }) {
@@ -115,6 +116,16 @@ async function sendRequest(event) {
   }, send);
 }
 
+async function askForLink(event) {
+  event.preventDefault();
+  const { email, send } = link.elements;
+  await attempt(async () => {
+    const { minutes } = await call("POST", "visitor/link", { email: email.value, language: settings.language });
+    link.reset();
+    say(words("data_link_sent", { minutes }));
+  }, send);
+}
+
 async function download(button) {
   await attempt(async () => {
     const link = document.createElement("a");
@@ -138,4 +149,5 @@ export function offerData(openDelete) {
   for (const box of [keep, analytics]) box.addEventListener("change", choose);
   details.addEventListener("submit", saveDetails);
   request.addEventListener("submit", sendRequest);
+  link?.addEventListener("submit", askForLink);
 }

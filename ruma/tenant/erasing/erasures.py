@@ -49,7 +49,7 @@ from ruma.tenant.erasing.traces import (
 )
 from ruma.tenant.keeping.holds import check_not_held, is_held
 from ruma.tenant.knowledge.uploads import sweep_uploads
-from ruma.tenant.people.members import check_owner_left, read_row
+from ruma.tenant.people.members import check_owner_left, read_row, simplify_email
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant
 
@@ -191,10 +191,23 @@ def _delete(
     if kind == "member":
         return _delete_member(db, numbers[0], keys_to)
     for number in numbers:
-        sql = "delete from visitor_link where email = (select lower(visitor_email) from conversation where id = ?)"
-        db.execute(sql, [number])
         db.execute("delete from conversation where id = ?", [number])
+    _delete_visitor_links(db)
     return {}, []
+
+
+def _delete_visitor_links(db: "Database") -> None:
+    """Delete the one-time links of addresses that no conversation has any more."""
+    linked = db.execute("select distinct email from visitor_link").fetchall()
+    if linked:  # in Python: SQLite folds the case of ASCII alone
+        named = db.execute(
+            """select distinct visitor_email from conversation
+               where (visitor_name <> '' or visitor_email <> '') and visitor_email <> ''"""
+        )
+        left = {simplify_email(email) for (email,) in named}
+        for (email,) in linked:
+            if email not in left:
+                db.execute("delete from visitor_link where email = ?", [email])
 
 
 def _delete_documents(db: "Database", numbers: Sequence[int]) -> tuple[dict[str, int], list[str]]:

@@ -20,7 +20,7 @@ from ruma.tenant.clock import now
 from ruma.tenant.people.networks import network_of
 from ruma.tenant.tenant import Tenant
 
-What = Literal["sign-in", "second-step", "reset", "link", "api-key", "conversation", "request"]
+What = Literal["sign-in", "second-step", "reset", "link", "api-key", "conversation", "request", "visitor-link"]
 FREE_ACCOUNT, FREE_NETWORK = 5, 20
 """Failures after which waiting begins: people mistype, and an office shares one network."""
 
