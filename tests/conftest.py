@@ -15,6 +15,9 @@ from tests.hashing import QUICK, REAL, hash_with
 # A shell that runs the tests in the background has Ctrl-C ignored, and commands would inherit that from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Where Python may keep no bytecode, every command that a test starts would compile all of Ruma.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 COMPILES = "test_embedder.py"
 """The first file of all: on a new machine it compiles the embedder, and the others have something else to do."""
 
@@ -50,13 +53,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no setting and no keyring of this machine into a test."""
+    """Let no setting and no keyring of this machine into a test.
+
+    A tenant's key is kept in a sealed file: asking whether there is a keyring starts a process, several times as long
+    as making the tenant takes. Tests about the choice set `auto`.
+    """
     for name in list(os.environ):
         if name.startswith("RUMA_"):
             monkeypatch.delenv(name)
     for name in ("CREDENTIALS_DIRECTORY", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RUMA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RUMA_KEY_SOURCE", "machine")
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
 
 

@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import typer.testing
 from typer.testing import CliRunner, Result
 
 from ruma.cli.main import app
@@ -12,6 +14,9 @@ from tests.fakes import HashEmbedder
 
 if TYPE_CHECKING:
     from ruma.models.generator import Generator
+
+# Making the commands out of their functions takes longer than most of them do, and one app always gives the same.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 
 def run(

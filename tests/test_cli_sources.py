@@ -22,8 +22,9 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_first_ingest_makes_the_tenant(folder: Path) -> None:
+def test_the_first_ingest_makes_the_tenant(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no tenant at all one is made, its recovery key shown and the fallback key source named, and only then."""
+    monkeypatch.setenv("RUMA_KEY_SOURCE", "auto")
     first = run("ingest", folder)
     second = run("ingest", folder)
 

@@ -22,8 +22,9 @@ def test_a_new_tenant_shows_its_recovery_key_once() -> None:
     assert RECOVERY_KEY.findall(later) == []
 
 
-def test_the_fallback_key_source_is_said_in_one_line() -> None:
+def test_the_fallback_key_source_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a machine has no keyring, creating a tenant says so, and where the key is kept instead."""
+    monkeypatch.setenv("RUMA_KEY_SOURCE", "auto")
     printed = run("tenant", "create", "acme").stderr
 
     lines = [line for line in printed.splitlines() if "no keyring" in line]

@@ -145,7 +145,7 @@ def test_a02_killed_at_any_write_of_a_new_tenant(tmp_path: Path, call: str, ever
         if not names:
             assert not list((home / "tenants").glob("*"))
             assert not {file.name for file in (home / "keys").glob("*.key")} - {"machine.key"}
-            Home(Settings(home=home)).create("acme")
+            Home(Settings(home=home, key_source="machine")).create("acme")
         assert check_tenant(home, "acme") == {}
 
     every_point(

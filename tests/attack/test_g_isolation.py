@@ -51,7 +51,7 @@ def tree(folder: Path) -> set[str]:
 @pytest.mark.parametrize("name", HOSTILE_NAMES, ids=ascii)
 def test_g53_a_tenants_name_is_never_a_path(tenant: Tenant, tmp_path: Path, name: str) -> None:
     """No hostile name makes, opens, recovers or deletes anything, and no file appears or goes."""
-    home, before = Home(Settings(home=tmp_path / "home")), tree(tmp_path)
+    home, before = Home(Settings(home=tmp_path / "home", key_source="machine")), tree(tmp_path)
 
     for call in (home.create, home.open, home.delete, lambda name: home.recover(name, "x")):
         with pytest.raises(InputError):
@@ -139,7 +139,7 @@ def find_nothing(tenant: Tenant, text: str) -> None:
 
 def test_g51_another_tenants_ids_mean_nothing(tenant: Tenant, tmp_path: Path) -> None:
     """A document's id of one tenant is nothing to another one, and a search sees one tenant only."""
-    home = Home(Settings(home=tmp_path / "home"))
+    home = Home(Settings(home=tmp_path / "home", key_source="machine"))
     home.create("b2")
     with home.open("b2") as other:
         for call in (read_document, read_original_of):
@@ -156,7 +156,7 @@ def test_g51_another_tenants_ids_mean_nothing(tenant: Tenant, tmp_path: Path) ->
 @pytest.mark.parametrize("how", ["link to the directory", "link to the database", "hard link to the database", "copy"])
 def test_g55_a_tenant_in_anothers_place(tenant: Tenant, tmp_path: Path, how: str) -> None:
     """A directory or database that stands in another tenant's place, linked or copied, is refused."""
-    home = Home(Settings(home=tmp_path / "home"))
+    home = Home(Settings(home=tmp_path / "home", key_source="machine"))
     home.create("b2")
     tenant.close()
     first, second = tenant.folder, tenant.folder.with_name("b2")
@@ -181,7 +181,7 @@ def test_g55_a_tenant_in_anothers_place(tenant: Tenant, tmp_path: Path, how: str
 
 def test_g55_a_name_used_again_sees_nothing_old(tenant: Tenant, tmp_path: Path) -> None:
     """After a deletion the same name is a new tenant, with another id and key, and without the old documents."""
-    home = Home(Settings(home=tmp_path / "home"))
+    home = Home(Settings(home=tmp_path / "home", key_source="machine"))
     tenant.close()
     shutil.copytree(tenant.folder, tmp_path / "old")
     home.delete("acme")

@@ -12,11 +12,12 @@ UPLOAD = [sys.executable, "-m", "tests.harness.uploading"]
 
 
 def environ_of(home: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a command: a home, no keyring, and nothing of this machine's settings."""
+    """Return the environment of a command: a home, keys in sealed files, and nothing of this machine's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUMA_", "DBUS_", "CREDENTIALS"))}
     return kept | {
         "RUMA_HOME": str(home),
         "PYTHONPATH": str(ROOT),
+        "RUMA_KEY_SOURCE": "machine",
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
         "NO_COLOR": "1",
         **more,
