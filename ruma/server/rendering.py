@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,18 @@ def _environment() -> Environment:
     environment.globals["static"] = static_url
     environment.globals["quote_parts"] = _quote_parts
     environment.globals["iso_time"] = _iso_time
+    environment.globals["day_in_words"] = _day_in_words
     return environment
 
 
 def _iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _day_in_words(iso: str) -> str:
+    """Return a day as English texts have it, for the pages that no script touches."""
+    day = date.fromisoformat(iso[:10])
+    return f"{day.day} {day:%B %Y}"
 
 
 def _quote_parts(quote: str) -> list[tuple[str, bool]]:

@@ -173,6 +173,16 @@ def actor_names(tenant: Tenant) -> dict[tuple[str, int], str]:
     return members | {("key", one.id): one.name for one in list_api_keys(tenant)}
 
 
+def actor_name(names: dict[tuple[str, int], str], kind: str, number: int) -> str:
+    """Return for people who an actor is, by what `actor_names` returned."""
+    if kind == "member":
+        return names.get(("member", number), f"A member who was removed ({number})")
+    if kind == "key":
+        name = names.get(("key", number))
+        return f"API key {name}" if name else f"An API key that was revoked ({number})"
+    return {"operator": "The operator", "visitor": "A visitor"}.get(kind, "Ruma")
+
+
 RETENTION = (
     show_retention,
     change_days,

@@ -9,9 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from ruma.server.access import MANAGE
-from ruma.server.api.retention import actor_names
+from ruma.server.api.retention import actor_name, actor_names
 from ruma.server.pages.shell import show_member_page
-from ruma.tenant.audit import AuditEntry, check_audit, list_audit, list_things, parse_actor
+from ruma.tenant.audit import check_audit, list_audit, list_things, parse_actor
 from ruma.tenant.tenant import Tenant
 
 PAGE = 50
@@ -49,7 +49,8 @@ def show_audit_page(
         current="data",
         tab="audit",
         entries=entries[:PAGE],
-        who=lambda entry: _who(entry, names),
+        who=lambda entry: actor_name(names, entry.actor.kind, entry.actor.id),
+        said=_said,
         things=[("", "Everything"), *((one, one.replace("-", " ").capitalize()) for one in list_things(tenant))],
         actors=[("", "Everybody"), *_actors(names)],
         asked=asked,
@@ -61,14 +62,9 @@ def show_audit_page(
     )
 
 
-def _who(entry: AuditEntry, names: dict[tuple[str, int], str]) -> str:
-    actor = entry.actor
-    if actor.kind == "member":
-        return names.get(("member", actor.id), f"A member who was removed ({actor.id})")
-    if actor.kind == "key":
-        name = names.get(("key", actor.id))
-        return f"API key {name}" if name else f"An API key that was revoked ({actor.id})"
-    return {"operator": "The operator", "visitor": "A visitor", "ruma": "Ruma"}[actor.kind]
+def _said(action: str) -> str:
+    """Return `second-factor.switched-on` as a person would say it."""
+    return action.replace(".", " ").replace("-", " ").capitalize()
 
 
 def _actors(names: dict[tuple[str, int], str]) -> list[tuple[str, str]]:

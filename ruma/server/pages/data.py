@@ -12,7 +12,7 @@ from ruma.config import KINDS
 from ruma.errors import InputError, RumaError
 from ruma.privacy.retention import describe
 from ruma.server.access import MANAGE
-from ruma.server.api.retention import actor_names
+from ruma.server.api.retention import actor_name, actor_names
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
@@ -107,7 +107,7 @@ def _page(
     sent: dict[str, list[str]] | None = None,
 ) -> Response[str]:
     settings = resources.home.settings
-    promised = promised_plan(tenant, settings)
+    promised, names = promised_plan(tenant, settings), actor_names(tenant)
     page = show_member_page(
         "data_kept.html",
         request,
@@ -119,7 +119,7 @@ def _page(
         kept=describe(tenant, settings),
         promised={kind: getattr(promised, kind) for kind in KINDS},
         words=KIND_WORDS,
-        names=actor_names(tenant),
+        who=lambda kind, number: actor_name(names, kind, number),
         key=describe_key(settings, tenant.folder, tenant.manifest),
         sent=sent or {},
         asked_for=request.query_params.get("conversation", "")[:20],

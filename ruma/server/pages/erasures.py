@@ -1,11 +1,12 @@
 """The pages of erasures: finding whom to erase, the receipts, and looking again."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 
 from ruma.errors import InputError, RumaError
 from ruma.privacy.erasing import erase_visitor
@@ -21,14 +22,19 @@ from ruma.tenant.conversing.visitors import Mention, find_visitor, mentions, par
 from ruma.tenant.erasing.receipts import Kept, find_receipt, list_receipts, public_key_of
 from ruma.tenant.tenant import Tenant
 
+PAGE = 50
 _LONGEST = 200
 
 
 @get("/t/{name:str}/data/erasures", policy=READ, sync_to_thread=True, include_in_schema=False)
-def show_erasures_page(request: Request[Any, Any, Any], tenant: NamedDependency[Tenant]) -> Response[str]:
+def show_erasures_page(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    before: Annotated[int | None, QueryParameter(ge=1, le=2**62)] = None,
+) -> Response[str]:
     """Show the receipts, and what a search for a visitor found."""
     text = request.query_params.get("find", "").strip()[:_LONGEST]
-    return _page(request, tenant, text)
+    return _page(request, tenant, text, before=before)
 
 
 @post("/t/{name:str}/data/erasures", policy=INBOX, status_code=200, include_in_schema=False)
@@ -78,13 +84,18 @@ ERASURE_PAGES = (show_erasures_page, erase_visitor_here, show_receipt_page, veri
 
 
 def _page(
-    request: Request[Any, Any, Any], tenant: Tenant, text: str, status: int = 200, problem: Problem | None = None
+    request: Request[Any, Any, Any],
+    tenant: Tenant,
+    text: str,
+    status: int = 200,
+    problem: Problem | None = None,
+    before: int | None = None,
 ) -> Response[str]:
     try:
         found = _search(tenant, text) if text else None
     except RumaError as exc:
         found, problem = None, problem or describe_failure(exc)[1]
-    kept = [(one, describe_erased(one.signed.receipt) if one.signed else "") for one in list_receipts(tenant)]
+    kept = list_receipts(tenant, before=before, limit=PAGE + 1)
     return show_member_page(
         "data_erasures.html",
         request,
@@ -93,7 +104,9 @@ def _page(
         tab="erasures",
         status=status,
         problem=problem,
-        kept=kept,
+        kept=[(one, describe_erased(one.signed.receipt) if one.signed else "") for one in kept[:PAGE]],
+        older=kept[PAGE - 1].id if len(kept) > PAGE else None,
+        newest=before is not None,
         find=text,
         found=found,
         may_erase=principal_of(request).may(INBOX),

@@ -12,7 +12,9 @@ from litestar.response import Redirect
 from ruma.privacy.policy import Policy, gather_facts, write_policy
 from ruma.privacy.policy_check import check_policy
 from ruma.server.access import MANAGE, PUBLIC, READ, Principal
+from ruma.server.api.retention import actor_name, actor_names
 from ruma.server.pages.shell import lead_to, show_member_page
+from ruma.server.pages.sources import file_size
 from ruma.server.policy_system import look_at_system
 from ruma.server.rendering import render
 from ruma.server.resources import Resources
@@ -69,7 +71,7 @@ def show_connections(
 ) -> Response[str]:
     """Show where connections went, what the policy says of it, and whether it was true when last checked."""
     policy = write_policy(tenant, resources.home.settings)
-    found = list_connections(tenant, before=before, limit=PAGE + 1)
+    found, names = list_connections(tenant, before=before, limit=PAGE + 1), actor_names(tenant)
     return show_member_page(
         "data_connections.html",
         request,
@@ -79,6 +81,8 @@ def show_connections(
         recipients=list_recipients(tenant),
         connections=found[:PAGE],
         older=found[PAGE - 1].id if len(found) > PAGE else None,
+        who=lambda kind, number: actor_name(names, kind, number),
+        file_size=file_size,
         is_offline=resources.home.settings.offline,
         policy=policy,
         versions=list_versions(tenant),

@@ -13,6 +13,7 @@ from ruma.errors import ConflictError, InputError
 from ruma.privacy.requests import close, extend, receive_request, today
 from ruma.privacy.terms import read_terms
 from ruma.server.access import MANAGE, OWN, Principal
+from ruma.server.api.retention import actor_name, actor_names
 from ruma.server.chores import post_request_notices
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, load_anew, read_form, show_member_page
@@ -20,10 +21,10 @@ from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.conversing.consents import change_keeping
 from ruma.tenant.conversing.requests import RightsRequest, list_requests, read_request
-from ruma.tenant.people.members import list_members
 from ruma.tenant.people.terms import accept_terms
 from ruma.tenant.tenant import Tenant
 
+PAGE = 50
 KINDS = {
     "access": "See what is stored",
     "correction": "Correct something",
@@ -60,9 +61,10 @@ def show_requests(
     request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
     show: Annotated[str, QueryParameter(max_length=10)] = "",
+    page: Annotated[int, QueryParameter(ge=1, le=10**6)] = 1,
 ) -> Response[str]:
     """Show the requests by their dates."""
-    return _list_page(request, tenant, show == "all")
+    return _list_page(request, tenant, show == "all", page=page)
 
 
 @post("/t/{name:str}/data/requests", policy=MANAGE, include_in_schema=False)
@@ -185,7 +187,10 @@ def _list_page(
     with_closed: bool,
     problem: Problem | None = None,
     sent: dict[str, list[str]] | None = None,
+    page: int = 1,
 ) -> Response[str]:
+    found = list_requests(tenant, with_closed=with_closed)
+    begin, address = (page - 1) * PAGE, f"?show={'all' if with_closed else ''}&page="
     return show_member_page(
         "data_requests.html",
         request,
@@ -194,7 +199,12 @@ def _list_page(
         tab="requests",
         status=400 if problem else 200,
         problem=problem,
-        requests=[_listed(one) for one in list_requests(tenant, with_closed=with_closed)],
+        requests=[_listed(one) for one in found[begin : begin + PAGE]],
+        first=begin + 1,
+        last=min(begin + PAGE, len(found)),
+        total=len(found),
+        previous=f"{address}{page - 1}" if page > 1 else "",
+        next=f"{address}{page + 1}" if begin + PAGE < len(found) else "",
         with_closed=with_closed,
         kinds=KINDS,
         sent={name: values[0] for name, values in (sent or {}).items()},
@@ -207,7 +217,7 @@ def _request_page(
 ) -> Response[str]:
     status, problem = describe_failure(exc) if exc else (200, None)
     found, steps = read_request(tenant, request_id)
-    names = {f"member {one.id}": one.name for one in list_members(tenant)}
+    names = actor_names(tenant)
     return show_member_page(
         "data_request.html",
         request,
@@ -218,11 +228,16 @@ def _request_page(
         problem=problem,
         listed=_listed(found),
         found=found,
-        steps=[(step, names.get(step.by, step.by)) for step in steps],
+        steps=[(step, _by(names, step.by)) for step in steps],
         kinds=KINDS,
         step_names=STEPS,
         origins=ORIGINS,
     )
+
+
+def _by(names: dict[tuple[str, int], str], by: str) -> str:
+    kind, _, number = by.partition(" ")
+    return actor_name(names, kind, int(number or 0))
 
 
 RIGHTS = (

@@ -11,13 +11,14 @@ document.addEventListener("click", (event) => {
   button.setAttribute("aria-expanded", String(isOpen));
 });
 
-// Times in the reader's own time zone.
+// Times in the reader's own time zone, and days, which are the same everywhere.
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const formatDay = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 function localise(root) {
   for (const element of root.querySelectorAll("time[datetime]:not([data-local])")) {
     const time = new Date(element.dateTime);
     if (Number.isNaN(time.valueOf())) continue;
-    element.textContent = format.format(time);
+    element.textContent = (element.dateTime.length === 10 ? formatDay : format).format(time);
     element.dataset.local = "";
   }
 }

@@ -305,7 +305,7 @@ def _write_draft(
                 "words",
                 len(unused),
                 0,
-                f"{len(unused):,} words stood nowhere else, and the full-text index lists none of them.",
+                f"Words that stood nowhere else: {len(unused):,}. The full-text index lists none of them.",
             ),
         ),
         not_covered=not_covered(db, kind),

@@ -168,10 +168,19 @@ def public_key_of(tenant: Tenant) -> str | None:
     return _public_half(row[0]) if row else None
 
 
-def list_receipts(tenant: Tenant) -> list[Kept]:
-    """Return the receipts that are kept, the newest first."""
+def list_receipts(tenant: Tenant, *, before: int | None = None, limit: int | None = None) -> list[Kept]:
+    """Return the receipts that are kept, the newest first.
+
+    Args:
+        tenant: Whose they are.
+        before: Only those with a lower number.
+        limit: How many at most; None returns all.
+    """
     with tenant.reading() as db:
-        rows = db.execute("select id, asked_at, receipt from erasure order by id desc").fetchall()
+        rows = db.execute(
+            "select id, asked_at, receipt from erasure where id < ? order by id desc limit ?",
+            [before or 2**63 - 1, -1 if limit is None else limit],
+        ).fetchall()
     return [Kept(row[0], row[1], read_receipt(row[2]) if row[2] else None) for row in rows]
 
 
