@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from tests.hashing import QUICK, REAL, hash_with
 # A shell that runs the tests in the background has Ctrl-C ignored, and commands would inherit that from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Where Python may keep no bytecode, every command that a test starts would compile all of Ruma.
+# Where Python may keep no bytecode, every command that a test starts would compile all of Ruma, and
+# every worker would rewrite all assertions.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 COMPILES = "test_embedder.py"
 """The first file of all: on a new machine it compiles the embedder, and the others have something else to do."""

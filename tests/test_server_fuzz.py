@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
-from schemathesis.checks import not_a_server_error
 
 from ruma.config import load_settings
 from ruma.server.api.describing import describe_api
@@ -16,9 +13,6 @@ from ruma.tenant.home import Home
 from tests.serving import EMBEDDER, FLAGS, Running, make_tenant, with_key
 
 SCOPES = ("chat", "read", "write", "conversations", "manage")
-
-_app = create_app(Home(load_settings({"home": "/nonexistent"}, {})), lambda: EMBEDDER, lambda _: None)
-api = schemathesis.openapi.from_dict(describe_api([show_health, tenant_api(), openai_api()], _app.dependencies))
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +27,36 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
         yield f"http://127.0.0.1:{running.port}", key
 
 
-@api.parametrize()
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_no_request_crashes_the_server(case: schemathesis.Case, server: tuple[str, dict[str, str]]) -> None:
-    """Requests made from the description, valid and broken ones, get no answer of 500 or above."""
+@pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_no_request_crashes_the_server(server: tuple[str, dict[str, str]], everything: bool) -> None:
+    """Requests made from the description, valid and broken ones, get no answer of 500 or above.
+
+    In every run each operation gets a few of them; in the nightly one every bound of every value, too.
+    """
+    # Imported and built here, or every worker would spend seconds on what one of them uses.
+    import schemathesis
+    from hypothesis import HealthCheck, settings
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.pytest.lazy import get_all_tests
+
+    app = create_app(Home(load_settings({"home": "/nonexistent"}, {})), lambda: EMBEDDER, lambda _: None)
+    api = schemathesis.openapi.from_dict(describe_api([show_health, tenant_api(), openai_api()], app.dependencies))
+    api.config.phases.coverage.enabled = everything
     url, key = server
-    if "name" in (case.path_parameters or {}):
-        case.path_parameters["name"] = "acme"
+    asked = set()
 
-    response = case.call(base_url=url, headers={**dict(case.headers or {}), **key}, timeout=20)
+    def ask(case: schemathesis.Case) -> None:
+        asked.add(case.operation.label)
+        if "name" in (case.path_parameters or {}):
+            case.path_parameters["name"] = "acme"
 
-    case.validate_response(response, checks=[not_a_server_error])
+        response = case.call(base_url=url, headers={**dict(case.headers or {}), **key}, timeout=20)
+
+        case.validate_response(response, checks=[not_a_server_error])
+
+    few = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    for built in get_all_tests(schema=api, test_func=ask, settings=few, given_kwargs={}):
+        _, test = built.ok()
+        test()
+
+    assert asked == {operation.ok().label for operation in api.get_all_operations()}
