@@ -6,6 +6,7 @@ RumaError
 ├── NotFoundError          no tenant, document or conversation of that name
 ├── NotReadyError          something must be done first: add documents, compile a model
 ├── ConflictError          it was done already, or changed meanwhile
+│   └── HeldError          a legal hold keeps it
 ├── SignInError            who asks is not known: no session, no key, a wrong password
 ├── ForbiddenError         who asks is known, and may not
 │   └── TermsError         the member has not accepted the terms in force yet
@@ -53,6 +54,10 @@ class NotReadyError(RumaError):
 
 class ConflictError(RumaError):
     """It was done already, or was changed by someone else meanwhile."""
+
+
+class HeldError(ConflictError):
+    """A legal hold keeps it, until the hold ends."""
 
 
 class SignInError(RumaError):

@@ -3,9 +3,9 @@ import pytest
 from ruma.chat.answering import Answer, answer
 from ruma.ingest.pairs import save_pair
 from ruma.models.embedder import Embedder
+from ruma.privacy.erasing import erase_pair
 from ruma.tenant.conversing.conversations import OpenConversation, begin_conversation, read_conversation
 from ruma.tenant.knowledge.documents import store_document
-from ruma.tenant.knowledge.pairs import remove_pair
 from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.fakes import EchoGenerator
@@ -115,7 +115,7 @@ def test_a_removed_pair_answers_nothing_from_the_next_question_on(shop: Tenant) 
     """No copy of the questions outlives a change of the index."""
     number = ask(shop, DELIVERY).cited[0].document_id
 
-    remove_pair(shop, number)
+    erase_pair(shop, number)
 
     assert ask(shop, DELIVERY).mode == "quote"
 

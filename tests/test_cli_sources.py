@@ -142,11 +142,12 @@ def test_sources_are_listed_shown_and_removed(folder: Path) -> None:
     run("ingest", folder / "hours.md")
 
     shown = read_json("sources", "show", folder)
-    removed = run("sources", "remove", "1")
+    receipt = folder.parent / "receipt.json"
+    removed = run("sources", "remove", "1", "--receipt", receipt)
 
     assert [one["name"] for one in shown["documents"]] == ["hours.md", "more/prices.csv", "parking.txt"]
-    assert "Removed" in removed.stdout
-    assert "3 documents" in removed.stdout
+    assert removed.stdout.startswith("Erased the documents 1, 2 and 3 on")
+    assert run("verify-erasure", receipt).exit_code == 0
     assert [one["kind"] for one in read_json("sources", "list")] == ["file"]
     assert run("sources", "remove", "1").exit_code == 1
 

@@ -4,6 +4,7 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import NotFoundError, NotReadyError
+from ruma.privacy.erasing import erase_source
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.erasing.erasure import finish_erasure
 from ruma.tenant.home import Home
@@ -24,7 +25,6 @@ from ruma.tenant.knowledge.sources import (
     add_source,
     find_source,
     list_sources,
-    remove_source,
     remove_with_sources,
     source_id_of,
 )
@@ -100,7 +100,7 @@ def test_removing_a_source_removes_its_documents_only(tenant: Tenant) -> None:
     other = add_source(tenant, "text", "note")
     store_document(tenant, other.id, make_document("note", "Call us."), embedder_id=EMBEDDER.id)
 
-    remove_source(tenant, find_source(tenant, "/shop").id)
+    erase_source(tenant, find_source(tenant, "/shop").id)
 
     assert [source.location for source in list_sources(tenant)] == ["note"]
     assert [info.name for info in list_documents(tenant)] == ["note"]

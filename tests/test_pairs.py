@@ -5,9 +5,11 @@ from ruma.config import Settings
 from ruma.errors import ConflictError, InputError, NotFoundError, NotReadyError
 from ruma.ingest.pairs import MOST_ANSWER, MOST_QUESTION, save_pair
 from ruma.ingest.pipeline import ingest_sources
+from ruma.privacy.erasing import erase_pair
+from ruma.privacy.verifying import verify_in_tenant
 from ruma.tenant.conversing.conversations import begin_conversation, read_conversation
 from ruma.tenant.knowledge.documents import find_documents, list_documents, read_document
-from ruma.tenant.knowledge.pairs import find_pairs, load_pair_index, read_pair, remove_pair
+from ruma.tenant.knowledge.pairs import find_pairs, load_pair_index, read_pair
 from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
@@ -132,7 +134,10 @@ def test_a_removed_pair_leaves_nothing(tenant: Tenant, is_changed: bool) -> None
     if is_changed:
         save_pair("Something else?", "Yes.", tenant, EMBEDDER, replaced=number)
     else:
-        assert remove_pair(tenant, number).documents == 1
+        done = erase_pair(tenant, number)
+        assert done.signed
+        assert done.signed.receipt.is_complete
+        assert verify_in_tenant(tenant, done.signed).outcome == "clean"
         assert list_sources(tenant) == []
 
     kept = read_conversation(tenant, conversation.id).messages[1]
@@ -140,7 +145,7 @@ def test_a_removed_pair_leaves_nothing(tenant: Tenant, is_changed: bool) -> None
     # The visitor's own words are the visitor's: they hold the canary of the question, and stay.
     assert told not in find_residue(tenant.folder, tenant.key.raw, [told])
     with pytest.raises(NotFoundError):
-        remove_pair(tenant, number)
+        erase_pair(tenant, number)
 
 
 def test_a_pair_that_goes_while_it_is_told_is_not_kept(tenant: Tenant) -> None:
@@ -148,7 +153,7 @@ def test_a_pair_that_goes_while_it_is_told_is_not_kept(tenant: Tenant) -> None:
     number = save_pair(QUESTION, ANSWER, tenant, EMBEDDER)
     conversation = begin_conversation()
     reply = answer(QUESTION, tenant=tenant, embedder=EMBEDDER, generator=None, conversation=conversation)
-    remove_pair(tenant, number)
+    erase_pair(tenant, number)
 
     assert "".join(reply.tokens) == ANSWER
 

@@ -10,10 +10,11 @@ from litestar.testing import TestClient
 
 from ruma.config import Settings, load_settings
 from ruma.models.generator import Generator
+from ruma.privacy.erasing import erase_source
 from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent
 from ruma.tenant.home import Home
-from ruma.tenant.knowledge.sources import list_sources, remove_source
+from ruma.tenant.knowledge.sources import list_sources
 from tests.serving import DELIVERY, EMBEDDER, QUESTION, WRITTEN, ScriptedGenerator, make_tenant, with_key
 
 HERE = "http://127.0.0.1:8420"
@@ -299,7 +300,7 @@ def test_a_document_that_was_removed_is_not_answered_from(client: Client, home: 
 
     with home.open("changing") as tenant:
         for source in list_sources(tenant):
-            remove_source(tenant, source.id)
+            erase_source(tenant, source.id)
     response = client.post("/t/changing/api/chat", json={"question": QUESTION})
 
     assert response.status_code == 409

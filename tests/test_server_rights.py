@@ -19,7 +19,9 @@ from ruma.server.languages import read_words
 from ruma.tenant.audit import list_audit
 from ruma.tenant.conversing.consents import PASSING_SECONDS, read_consent
 from ruma.tenant.conversing.inbox import list_conversations
+from ruma.tenant.conversing.requests import list_requests
 from ruma.tenant.home import Home
+from ruma.tenant.keeping.holds import set_hold
 from ruma.tenant.tenant import Tenant
 from tests.mailing import Mailbox, mail_server
 from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in, with_key
@@ -322,6 +324,24 @@ def smtp(mailbox: Mailbox) -> dict[str, Any]:
         "smtp_security": "none",
         "mail_from": "ruma@acme.example",
     }
+
+
+def test_what_a_hold_refuses_a_visitor_comes_to_the_owners(client: Client, tenant: Tenant) -> None:
+    """Deleting and taking back: each stands in the register once, with its date, and the visitor is told so."""
+    secret = ask(client, keep=True)["conversation"]
+    (info,) = list_conversations(tenant).conversations
+    set_hold(tenant, "A complaint.", conversation_id=info.id)
+
+    refused = [own(client, "DELETE", "", secret) for _ in range(2)]
+    back = own(client, "PATCH", "/consent", secret, {"keep": False})
+
+    due = months_after(today(), 1).isoformat()
+    assert [one.status_code for one in (*refused, back)] == [409] * 3
+    assert {one.json()["error"]["code"] for one in (*refused, back)} == {"held"}
+    assert due in refused[0].json()["error"]["hint"]
+    found = [(one.kind, one.origin, one.conversation_id, one.due_on, one.state) for one in list_requests(tenant)]
+    assert found == [("deletion", "visitor", info.id, due, "open"), ("withdrawal", "visitor", info.id, due, "open")]
+    assert count(tenant, "conversation") == 1
 
 
 def test_a_flood_of_requests_is_slowed(client: Client) -> None:

@@ -23,6 +23,7 @@ from ruma.tenant.conversing.requests import list_requests
 from ruma.tenant.conversing.visitor_links import MOST_LINKS, make_visitor_link
 from ruma.tenant.erasing.receipts import find_receipt
 from ruma.tenant.home import Home
+from ruma.tenant.keeping.holds import set_hold
 from ruma.tenant.tenant import Tenant
 from tests.mailing import Mailbox, mail_server
 from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, renew_tenant
@@ -186,6 +187,20 @@ def test_what_is_deleted_comes_with_a_receipt_that_holds(client: Client, tenant:
     assert use(client, "GET", "data", visit).status_code == 404
     with tenant.reading() as db:
         assert db.execute("select email from visitor_link").fetchall() == [("bo@example.com",)]
+
+
+def test_a_hold_on_one_keeps_all_and_the_wish_is_entered(client: Client, tenant: Tenant, mailbox: Mailbox) -> None:
+    """With the address that was proven, so that the team can answer."""
+    visit = follow(client, mailbox).json()["secret"]
+    numbers = [one["id"] for one in use(client, "GET", "data", visit).json()["conversations"]]
+    set_hold(tenant, "A complaint.", conversation_id=numbers[1])
+
+    refused = use(client, "DELETE", "data", visit)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "held")
+    (entered,) = list_requests(tenant)
+    assert (entered.kind, entered.contact, entered.conversation_id) == ("deletion", ANA, numbers[0])
+    assert list_conversations(tenant).total == 3
 
 
 def test_requests_with_the_address_are_shown_and_no_others(client: Client, tenant: Tenant, mailbox: Mailbox) -> None:

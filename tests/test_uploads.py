@@ -10,9 +10,10 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import ConflictError, DamagedError, InputError, NotFoundError
+from ruma.privacy.erasing import erase_source
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.documents import finish_interrupted, remove_documents, store_document
-from ruma.tenant.knowledge.sources import add_source, list_sources, remove_source, remove_with_sources
+from ruma.tenant.knowledge.sources import add_source, list_sources, remove_with_sources
 from ruma.tenant.knowledge.uploads import (
     MOST_TRIES,
     Kind,
@@ -278,9 +279,9 @@ def test_a_removed_document_takes_its_uploads_along(tenant: Tenant, way: str) ->
 
     if way == "document":
         remove_documents(tenant, [document_id])
-        remove_source(tenant, add_source(tenant, "upload", name).id)
+        erase_source(tenant, add_source(tenant, "upload", name).id)
     elif way == "source":
-        remove_source(tenant, list_sources(tenant)[0].id)
+        erase_source(tenant, list_sources(tenant)[0].id)
     else:
         assert not remove_with_sources(tenant, [document_id]).is_pending
 

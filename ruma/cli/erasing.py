@@ -45,7 +45,7 @@ def document(
         opened = parts.tenant(tenant)
         name = read_document(opened, number).name
         _confirm(f"This erases the document {name} and all that came from it.", str(number), yes)
-        _show(erase_document(opened, number), receipt, as_json)
+        show_kept(erase_document(opened, number), receipt, as_json)
 
 
 def conversation(
@@ -65,7 +65,7 @@ def conversation(
         opened = parts.tenant(tenant)
         found = read_conversation(opened, number)
         _confirm(f"This erases conversation {number} with its {len(found.messages)} messages.", str(number), yes)
-        _show(erase_conversation(opened, number), receipt, as_json)
+        show_kept(erase_conversation(opened, number), receipt, as_json)
 
 
 def visitor(
@@ -106,7 +106,7 @@ def visitor(
         listed = ", ".join(map(str, numbers))
         many = "conversation" if len(numbers) == 1 else f"{len(numbers)} conversations"
         _confirm(f"This erases the {many} {listed}.", who[0], yes)
-        _show(erase_visitor(opened, *visitors), receipt, as_json)
+        show_kept(erase_visitor(opened, *visitors), receipt, as_json)
 
 
 def member(
@@ -136,7 +136,7 @@ def member(
         heir = find_member(opened, keys_to).id if keys_to else None
         keys = f"API keys that were made by this member go to {keys_to}." if keys_to else "Their API keys end."
         _confirm(f"This erases the member {found.name} ({found.email}). {keys}", email, yes)
-        _show(erase_member(opened, found.id, keys_to=heir), receipt, as_json)
+        show_kept(erase_member(opened, found.id, keys_to=heir), receipt, as_json)
 
 
 def list_receipts(
@@ -178,7 +178,7 @@ def show_receipt(
     from ruma.tenant.erasing.receipts import find_receipt
 
     with Parts(ctx, home=home) as parts:
-        _show(find_receipt(parts.tenant(tenant), number), receipt, as_json)
+        show_kept(find_receipt(parts.tenant(tenant), number), receipt, as_json)
 
 
 def verify_erasure(
@@ -240,7 +240,12 @@ def write_receipt(signed: "SignedReceipt", path: Path) -> None:
     note(f"The signed receipt is in {path}, and a page of it in {path.with_suffix('.html')}.")
 
 
-def _show(kept: "Kept", path: Path | None, as_json: bool) -> None:
+def show_kept(kept: "Kept", path: Path | None, as_json: bool) -> None:
+    """Print a receipt, and write it where asked.
+
+    Raises:
+        StoreError: There is none yet, or it cannot be written.
+    """
     if kept.signed is None:
         raise StoreError(
             "It is deleted, but another process still reads the old state: there is no receipt yet.",

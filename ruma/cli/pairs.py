@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ruma.cli.erasing import ReceiptOption, show_kept
 from ruma.cli.options import HomeOption, JsonOption, TenantOption
 from ruma.cli.output import note, one_line, print_json, print_table, print_text, shorten
 from ruma.cli.parts import Parts
@@ -59,20 +60,13 @@ def add(
 def remove(
     ctx: typer.Context,
     pair: PairArgument,
+    receipt: ReceiptOption = None,
     as_json: JsonOption = False,
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Remove a question with its answer, also where visitors got it."""
-    from ruma.tenant.knowledge.pairs import read_pair, remove_pair
+    """Erase a question with its answer, also where visitors got it."""
+    from ruma.privacy.erasing import erase_pair
 
     with Parts(ctx, home=home) as parts:
-        opened = parts.tenant(tenant)
-        question = read_pair(opened, pair).question
-        removal = remove_pair(opened, pair)
-    if as_json:
-        print_json(removal)
-        return
-    print_text(f"Removed the answer to: {question}")
-    if removal.is_pending:
-        note("Another process is still reading the old state: the next command takes it out of the file.")
+        show_kept(erase_pair(parts.tenant(tenant), pair), receipt, as_json)

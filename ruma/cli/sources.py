@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ruma.cli.erasing import ReceiptOption, show_kept
 from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantOption
 from ruma.cli.output import (
     duration,
@@ -186,24 +187,23 @@ def show_source(
 def remove_source(
     ctx: typer.Context,
     source: SourceArgument,
+    receipt: ReceiptOption = None,
     as_json: JsonOption = False,
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Remove a source, its documents and all that was made of them."""
-    from ruma.tenant.knowledge import sources
+    """Erase a source, its documents and all that was made of them."""
+    from ruma.privacy.erasing import erase_source
+    from ruma.tenant.knowledge.sources import find_source
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
-        found = sources.find_source(opened, source)
-        removal = sources.remove_source(opened, found.id)
-        if as_json:
-            print_json(removal)
-            return
-        amount = f"{plural(removal.documents, 'document')}, {plural(removal.chunks, 'chunk')}"
-        print_text(f"Removed {found.location}: {amount}.")
-        if removal.is_pending:
-            note("Another process is still reading the old state: the next command takes it out of the file.")
+        found = find_source(opened, source)
+        kept = erase_source(opened, found.id)
+        if kept is not None:
+            show_kept(kept, receipt, as_json)
+        else:
+            note(f"Removed {found.location}. It had no document, so there is no receipt.")
 
 
 DocumentArgument = Annotated[int, typer.Argument(metavar="DOCUMENT", help="A document's number.")]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from ruma.config import Settings
+from ruma.errors import HeldError
 from ruma.ingest.pairs import restore_pairs
 from ruma.ingest.sources import Listing, find_items
 from ruma.ingest.stages import (
@@ -25,7 +26,8 @@ from ruma.ingest.stages import (
 )
 from ruma.models.vectors import Embedder, PassageVectors
 from ruma.tenant.erasing.erasure import finish_erasure
-from ruma.tenant.knowledge.documents import check_embedder, remove_documents, start_reindex, stored_states
+from ruma.tenant.erasing.erasures import erase
+from ruma.tenant.knowledge.documents import check_embedder, start_reindex, stored_states
 from ruma.tenant.knowledge.pairs import all_pairs
 from ruma.tenant.knowledge.sources import source_id_of
 from ruma.tenant.tenant import Tenant
@@ -214,8 +216,13 @@ def _remove_missing(targets: Sequence[Target], tenant: Tenant, done: int) -> Ite
         unread = tuple(f"{folder}/" if folder else "" for folder in target.listing.unread)
         gone = [name for name in target.states if name not in present and not (unread and name.startswith(unread))]
         for name in gone:
-            remove_documents(tenant, [target.states[name].document_id])
-            yield Outcome(name, "removed", source=target.listing.location, done=done, total=done)
+            status: Status = "removed"
+            reason = ""
+            try:
+                erase(tenant, "document", [target.states[name].document_id])
+            except HeldError as exc:
+                status, reason = "failed", str(exc)
+            yield Outcome(name, status, reason, source=target.listing.location, done=done, total=done)
 
 
 def _outcome(result: Result, done: int, total: int) -> Outcome:

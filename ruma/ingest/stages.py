@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Literal
 
-from ruma.errors import InputError
+from ruma.errors import HeldError, InputError
 from ruma.ingest.reading import READER, Reader
 from ruma.ingest.sources import Item, Listing, read_item
 from ruma.ingest.splitting import Chunk, split
@@ -187,20 +187,20 @@ class StoringThread(threading.Thread):
         """Store until asked to stop."""
         try:
             while (waiting := self._waiting.get()) is not None and not self._stop_asked.is_set():
-                self._store(*waiting)
+                result = self._store(*waiting)
                 self._budget.give_back(waiting[0].weight)
-                status: Status = "changed" if waiting[0].task.item.name in waiting[0].task.target.states else "added"
-                self._inbox.put(Result(waiting[0].task, status, chunks=len(waiting[0].chunks)))
+                self._inbox.put(result)
                 del waiting
         except BaseException as exc:  # the thread has nobody else to tell
             self._inbox.put(exc)
 
-    def _store(self, split_document: Split, vectors: Sequence[PassageVectors]) -> None:
-        target = split_document.task.target
+    def _store(self, split_document: Split, vectors: Sequence[PassageVectors]) -> Result:
+        task = split_document.task
+        target = task.target
         if target.source_id is None:
             target.source_id = add_source(self._tenant, target.listing.kind, target.listing.location).id
         document = NewDocument(
-            name=split_document.task.item.name,
+            name=task.item.name,
             title=split_document.title,
             media_type=split_document.media_type,
             content_hash=split_document.content_hash,
@@ -209,7 +209,12 @@ class StoringThread(threading.Thread):
             chunks=[_as_new(chunk, one) for chunk, one in zip(split_document.chunks, vectors, strict=True)],
             original=split_document.data,
         )
-        store_document(self._tenant, target.source_id, document, embedder_id=self._embedder_id)
+        try:
+            store_document(self._tenant, target.source_id, document, embedder_id=self._embedder_id)
+        except HeldError as exc:
+            return Result(task, "failed", f"{exc} What was stored of it before is kept.")
+        status: Status = "changed" if task.item.name in target.states else "added"
+        return Result(task, status, chunks=len(split_document.chunks))
 
 
 def _as_new(chunk: Chunk, vectors: PassageVectors) -> NewChunk:

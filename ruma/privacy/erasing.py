@@ -18,6 +18,8 @@ from ruma.tenant.erasing.tenant_receipts import (
 )
 from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import check_not_held
+from ruma.tenant.knowledge.pairs import read_pair
+from ruma.tenant.knowledge.sources import document_ids_of, remove_empty_source
 from ruma.tenant.tenant import Tenant
 
 _COPIES = (
@@ -32,8 +34,36 @@ def erase_document(tenant: Tenant, document_id: int, *, forget: Forget = forget_
 
     Raises:
         NotFoundError: There is no such document.
+        HeldError: Everything must be kept, or a conversation that is held was answered from it.
     """
     return erase(tenant, "document", [document_id], forget=forget)
+
+
+def erase_source(tenant: Tenant, source_id: int, *, forget: Forget = forget_nothing) -> Kept | None:
+    """Erase a source with all its documents.
+
+    Returns:
+        The receipt; None where the source had no document, so that there was nothing but its name.
+
+    Raises:
+        NotFoundError: There is no such source.
+        HeldError: Everything must be kept, or one of its documents; nothing was erased.
+    """
+    numbers = document_ids_of(tenant, source_id)
+    if numbers:
+        return erase(tenant, "document", numbers, forget=forget)
+    remove_empty_source(tenant, source_id)
+    return None
+
+
+def erase_pair(tenant: Tenant, pair_id: int, *, forget: Forget = forget_nothing) -> Kept:
+    """Erase a question with its answer, and what visitors were answered from it.
+
+    Raises:
+        NotFoundError: There is no such pair.
+        HeldError: Everything must be kept, or a conversation that is held was answered from it.
+    """
+    return erase(tenant, "document", [read_pair(tenant, pair_id).id], forget=forget)
 
 
 def erase_conversation(tenant: Tenant, conversation_id: int, *, forget: Forget = forget_nothing) -> Kept:
@@ -41,7 +71,7 @@ def erase_conversation(tenant: Tenant, conversation_id: int, *, forget: Forget =
 
     Raises:
         NotFoundError: There is no such conversation.
-        ConflictError: A legal hold is on it.
+        HeldError: A legal hold is on it.
     """
     return erase(tenant, "conversation", [conversation_id], forget=forget)
 
@@ -51,7 +81,7 @@ def erase_visitor(tenant: Tenant, *visitors: VisitorRef, forget: Forget = forget
 
     Raises:
         NotFoundError: One of the names leads to no conversation; nothing was erased.
-        ConflictError: A legal hold is on one of them; nothing was erased.
+        HeldError: A legal hold is on one of them; nothing was erased.
     """
     numbers = [number for visitor in visitors for number in find_visitor(tenant, visitor)]
     return erase(tenant, "visitor", numbers, forget=forget)
@@ -78,7 +108,7 @@ def erase_tenant(home: Home, name: str, *, forget: Forget = forget_nothing) -> D
 
     Raises:
         NotFoundError: There is no tenant of that name.
-        ConflictError: A legal hold is on all of it.
+        HeldError: A legal hold is on all of it.
         KeyStoreError: The key could not be destroyed, or the receipt cannot be written.
     """
     counts: dict[str, int] = {}

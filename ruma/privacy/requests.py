@@ -19,6 +19,7 @@ from ruma.tenant.conversing.requests import (
     add_request,
     close_request,
     extend_request,
+    list_requests,
     read_request,
     take_reminders,
 )
@@ -30,6 +31,8 @@ REMIND_DAYS = 7
 """So many days before the date of a request somebody is reminded of it."""
 
 LONGEST_NOTE = 4000
+REFUSED = "The visitor did this in the chat, and a legal hold on the conversation refused it."
+"""What stands with a request that came so."""
 
 
 def today() -> date:
@@ -85,6 +88,20 @@ def receive_request(
         received_on=received.isoformat(),
         due_on=months_after(received, MONTHS).isoformat(),
         conversation_id=conversation_id,
+    )
+
+
+def receive_refused(tenant: Tenant, *, kind: str, conversation_id: int, contact: str = "") -> RightsRequest | None:
+    """Enter what a legal hold refuses a visitor, so that a person answers it, and return it.
+
+    Returns:
+        None where the same stands in the register and is open.
+    """
+    for one in list_requests(tenant):
+        if (one.kind, one.origin, one.conversation_id) == (kind, "visitor", conversation_id):
+            return None
+    return receive_request(
+        tenant, kind=kind, origin="visitor", contact=contact, note=REFUSED, conversation_id=conversation_id
     )
 
 

@@ -100,11 +100,12 @@ def describe_erased(receipt: Receipt) -> str:
     if receipt.kind == "tenant":
         return f"the tenant {receipt.tenant_name}"
     numbers = [str(number) for number in receipt.numbers]
+    if len(numbers) > 10:
+        numbers = [*numbers[:9], f"{len(numbers) - 9} more"]
+    listed = f"{', '.join(numbers[:-1])} and {numbers[-1]}" if len(numbers) > 1 else numbers[0]
     if receipt.kind != "visitor":
-        return f"{receipt.kind} {numbers[0]}"
-    if len(numbers) == 1:
-        return f"the visitor of conversation {numbers[0]}"
-    return f"the visitor of the conversations {', '.join(numbers[:-1])} and {numbers[-1]}"
+        return f"the {receipt.kind}s {listed}" if len(numbers) > 1 else f"{receipt.kind} {listed}"
+    return f"the visitor of the conversations {listed}" if len(numbers) > 1 else f"the visitor of conversation {listed}"
 
 
 def _verify_deletion(home: Home, receipt: Receipt) -> Verdict:

@@ -30,6 +30,7 @@ STATUS: dict[type[errors.RumaError], tuple[int, str]] = {
     errors.NotFoundError: (404, "not_found"),
     errors.NotReadyError: (409, "not_ready"),
     errors.ConflictError: (409, "conflict"),
+    errors.HeldError: (409, "held"),
     errors.SignInError: (401, "sign_in_needed"),
     errors.ForbiddenError: (403, "forbidden"),
     errors.TermsError: (403, "terms_needed"),

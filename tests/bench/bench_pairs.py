@@ -12,8 +12,8 @@ from ruma.chat.understanding import understand
 from ruma.config import load_settings
 from ruma.ingest.pairs import save_pair
 from ruma.models.embedder import Embedder, open_embedder
+from ruma.privacy.erasing import erase_pair
 from ruma.tenant.home import Home
-from ruma.tenant.knowledge.pairs import remove_pair
 from ruma.tenant.tenant import Tenant
 from tests.bench.question_sets import read_questions
 from tests.bench.windows import DATA
@@ -65,7 +65,7 @@ def show(
         total += len(found)
         right += sum(one == ids[group] for one in found)
         wrong += sum(one not in (None, ids[group]) for one in found)
-        remove_pair(tenant, ids[group])
+        erase_pair(tenant, ids[group])
         near += sum(matched(text, tenant, embedder) is not None for text in asked[group])
         ids[group] = save_pair(*pairs[group], tenant, embedder)
     print(f"{half}, {total} rephrasings: right pair {right / total:.3f}, wrong pair {wrong / total:.3f}", end=", ")

@@ -22,6 +22,7 @@ from ruma.server.guarding import require_json
 from ruma.server.inbox_shapes import FeedbackGiven, PersonAsked, PersonWanted
 from ruma.server.languages import choose_language
 from ruma.server.limits import Limits
+from ruma.server.refusing import entering_refusals
 from ruma.server.resources import Resources
 from ruma.server.shapes import ConversationText, conversation_of
 from ruma.tenant.agents import read_agent
@@ -44,8 +45,9 @@ def show_own_conversation(
     return conversation_of(tenant, read_conversation(tenant, number), thumbs)
 
 
-@delete("/conversation", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404, 429))
+@delete("/conversation", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404, 409, 429))
 def delete_own_conversation(
+    request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
@@ -54,12 +56,15 @@ def delete_own_conversation(
     """Erase the conversation that the secret opens, with everything that was said in it.
 
     The header `X-Ruma-Receipt` has the erasure's number, which the business finds its receipt by. One that is not kept
-    leaves neither a receipt nor an entry in the audit log.
+    leaves neither a receipt nor an entry in the audit log. What a legal hold refuses (`held`) goes into the register of
+    requests, where a person answers it.
     """
     conversation = resume_own(tenant, principal, secret)
     if not conversation.is_kept and end_passing(tenant, conversation.id):
         return Response(None, status_code=204)
-    return receipt_header(erase_conversation(tenant, conversation.id or 0, forget=partial(resources.forget, tenant)))
+    number = conversation.id or 0
+    with entering_refusals(request, tenant, "deletion", number):
+        return receipt_header(erase_conversation(tenant, number, forget=partial(resources.forget, tenant)))
 
 
 @post(

@@ -21,6 +21,7 @@ from ruma.server.chores import post_request_notices
 from ruma.server.guarding import require_json
 from ruma.server.languages import choose_language
 from ruma.server.limits import Limits
+from ruma.server.refusing import entering_refusals
 from ruma.server.resources import Resources
 from ruma.server.rights_shapes import (
     Choices,
@@ -116,6 +117,7 @@ def correct_own_details(
     responses=answers_with(OwnData, 400, 401, 404, 409, 429),
 )
 def change_own_consent(
+    request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
@@ -135,7 +137,8 @@ def change_own_consent(
     language = choose_language(data.language)
     changed = [choose("keep", keep, language)] if keep != before.is_kept else []
     changed += [choose("analytics", count, language)] if count != before.is_counted else []
-    change_consent(tenant, number, is_kept=keep, is_counted=count, choices=changed)
+    with entering_refusals(request, tenant, "withdrawal", number):
+        change_consent(tenant, number, is_kept=keep, is_counted=count, choices=changed)
     return read_own_data(tenant, resources, number)
 
 

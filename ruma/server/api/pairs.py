@@ -1,19 +1,22 @@
 """Questions that the business answers in its own words."""
 
+from functools import partial
 from typing import Annotated
 
-from litestar import delete, get, post, put
+from litestar import Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from ruma.ingest.pairs import save_pair
+from ruma.privacy.erasing import erase_pair
 from ruma.server.access import READ, WRITE
 from ruma.server.agent_shapes import NewPair, PairList, PairText, pair_of
 from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.api.documents import receipt_header
 from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.knowledge.pairs import find_pairs, read_pair, remove_pair
+from ruma.tenant.knowledge.pairs import find_pairs, read_pair
 from ruma.tenant.tenant import Tenant
 
 MOST_PAIRS = 1000
@@ -67,7 +70,9 @@ def change_pair(
     return pair_of(read_pair(tenant, changed))
 
 
-@delete("/pairs/{pair_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404))
-def remove_one_pair(tenant: NamedDependency[Tenant], pair_id: Number) -> None:
-    """Remove a pair, with what visitors were answered from it."""
-    remove_pair(tenant, pair_id)
+@delete("/pairs/{pair_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404, 409))
+def remove_one_pair(
+    tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], pair_id: Number
+) -> Response[None]:
+    """Erase a pair, with what visitors were answered from it. The header `X-Ruma-Receipt` has the erasure's number."""
+    return receipt_header(erase_pair(tenant, pair_id, forget=partial(resources.forget, tenant)))

@@ -3,19 +3,22 @@
 Whether a file was sent before is told without reading it (`repeats="unread"`): its body is a stream.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
-from litestar import Request, delete, get, post, put
+from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
+from ruma.privacy.erasing import erase_source
 from ruma.server.access import READ, WRITE, Principal
 from ruma.server.api.describing import answers_with, fails_with
+from ruma.server.api.documents import receipt_header
 from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
 from ruma.server.shapes import NewText, Number, SourceList, UploadList, UploadState, source_of, upload_of
 from ruma.server.uploading import Intake, keep_text, receive_body, receive_form
-from ruma.tenant.knowledge.sources import list_sources, remove_source
+from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.knowledge.uploads import (
     LONGEST_NAME,
     UNFINISHED,
@@ -33,10 +36,16 @@ def show_sources(tenant: NamedDependency[Tenant]) -> SourceList:
     return SourceList([source_of(one) for one in list_sources(tenant)])
 
 
-@delete("/sources/{source_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404))
-def remove_one_source(tenant: NamedDependency[Tenant], source_id: Number) -> None:
-    """Remove a source with all its documents."""
-    remove_source(tenant, source_id)
+@delete("/sources/{source_id:int}", policy=WRITE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404, 409))
+def remove_one_source(
+    tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], source_id: Number
+) -> Response[None]:
+    """Erase a source with all its documents. The header `X-Ruma-Receipt` has the erasure's number.
+
+    A source without documents leaves no receipt: there was nothing but its name.
+    """
+    kept = erase_source(tenant, source_id, forget=partial(resources.forget, tenant))
+    return receipt_header(kept) if kept else Response(None, status_code=204)
 
 
 @post(

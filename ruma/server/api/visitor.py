@@ -25,6 +25,7 @@ from ruma.server.api.own_data import read_own_data
 from ruma.server.guarding import require_json
 from ruma.server.languages import choose_language
 from ruma.server.limits import Limits
+from ruma.server.refusing import entering_refusals
 from ruma.server.resources import Resources
 from ruma.server.rights_shapes import (
     LinkOpened,
@@ -199,6 +200,7 @@ def correct_visitor(
     responses=answers_with(VisitorErasure, 400, 404, 409, 429),
 )
 def erase_visitor_conversation(
+    request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
@@ -209,7 +211,8 @@ def erase_visitor_conversation(
     """Erase one of these conversations, and return the receipt."""
     visit = _visit(tenant, principal, limits, secret)
     number = check_own(tenant, visit, conversation_id)
-    return visitor_erasure_of(erase_conversation(tenant, number, forget=partial(resources.forget, tenant)))
+    with entering_refusals(request, tenant, "deletion", number, contact=visit.email):
+        return visitor_erasure_of(erase_conversation(tenant, number, forget=partial(resources.forget, tenant)))
 
 
 @delete(
@@ -220,6 +223,7 @@ def erase_visitor_conversation(
     responses=answers_with(VisitorErasure, 400, 404, 409, 429),
 )
 def erase_visitor_data(
+    request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
@@ -228,7 +232,9 @@ def erase_visitor_data(
 ) -> VisitorErasure:
     """Erase all of these conversations at once, and return the receipt."""
     visit = _visit(tenant, principal, limits, secret)
-    erased = erase_visitor(tenant, VisitorRef(email=visit.email), forget=partial(resources.forget, tenant))
+    first = next(iter(conversations_of(tenant, visit)), 0)
+    with entering_refusals(request, tenant, "deletion", first, contact=visit.email):
+        erased = erase_visitor(tenant, VisitorRef(email=visit.email), forget=partial(resources.forget, tenant))
     return visitor_erasure_of(erased)
 
 

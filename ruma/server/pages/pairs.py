@@ -1,6 +1,7 @@
 """The pages of questions and answers: what the business answers in its own words."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
@@ -11,12 +12,13 @@ from litestar.params import QueryParameter
 
 from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.ingest.pairs import MOST_ANSWER, MOST_QUESTION, save_pair
+from ruma.privacy.erasing import erase_pair
 from ruma.server.access import READ, WRITE, principal_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.knowledge.pairs import Pair, find_pairs, read_pair, remove_pair
+from ruma.tenant.knowledge.pairs import Pair, find_pairs, read_pair
 from ruma.tenant.tenant import Tenant
 
 ON_A_PAGE = 50
@@ -97,10 +99,12 @@ async def change_pair(
 
 
 @post("/t/{name:str}/pairs/{pair_id:int}/remove", policy=WRITE, sync_to_thread=True, include_in_schema=False)
-def remove_one_pair(tenant: NamedDependency[Tenant], pair_id: Number) -> Response[Any]:
-    """Remove a pair."""
+def remove_one_pair(
+    tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], pair_id: Number
+) -> Response[Any]:
+    """Erase a pair."""
     try:
-        remove_pair(tenant, pair_id)
+        erase_pair(tenant, pair_id, forget=partial(resources.forget, tenant))
     except NotFoundError:
         return lead_to(tenant, "pairs")  # somebody else was quicker
     return lead_to(tenant, "pairs", done="removed")

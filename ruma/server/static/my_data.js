@@ -28,7 +28,7 @@ class Failed extends Error {}
 function explain(code, message) {
   if (code === "not_found") return words("data_link_over");
   if (code === "too_many") return words("problem_too_many");
-  if (code === "conflict") return words("problem_conflict");
+  if (code === "held") return words("problem_held");
   return language === "en" && code === "bad_request" ? message : words("problem");
 }
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ruma.tenant.database import BUSY_SECONDS, drop_copy, pragma
+from ruma.tenant.keeping.holds import check_documents_not_held
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -105,7 +106,12 @@ def delete_rows(db: "Database", document_ids: Iterable[int]) -> int:
 
     The old words are handed back to the full-text index, which holds no copy of them; what a visitor was
     told from these documents, in a model's words or as an answer that was given whole, goes too.
+
+    Raises:
+        HeldError: One of them must be kept.
     """
+    document_ids = list(document_ids)
+    check_documents_not_held(db, document_ids)
     chunks = 0
     for document_id in document_ids:
         rows = db.execute(

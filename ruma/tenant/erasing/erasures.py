@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ruma.errors import ConflictError, NotFoundError
+from ruma.errors import HeldError, NotFoundError
 from ruma.tenant.audit import current_actor, note
 from ruma.tenant.clock import now
 from ruma.tenant.database import translated
@@ -47,7 +47,7 @@ from ruma.tenant.erasing.traces import (
     read_values,
     split_words,
 )
-from ruma.tenant.keeping.holds import check_not_held, is_held
+from ruma.tenant.keeping.holds import check_documents_not_held, check_not_held, is_held
 from ruma.tenant.knowledge.uploads import sweep_uploads
 from ruma.tenant.people.members import check_owner_left, read_row, simplify_email
 from ruma.tenant.private_files import sync_folder
@@ -101,7 +101,8 @@ def erase(
 
     Raises:
         NotFoundError: One of them is not there; nothing was erased.
-        ConflictError: A legal hold is on it, or nobody would be left who can manage the tenant.
+        HeldError: A legal hold is on it.
+        ConflictError: Nobody would be left who can manage the tenant.
     """
     if kind in ("document", "member"):  # conversations have holds of their own, too
         check_not_held(tenant)
@@ -211,6 +212,7 @@ def _delete_visitor_links(db: "Database") -> None:
 
 
 def _delete_documents(db: "Database", numbers: Sequence[int]) -> tuple[dict[str, int], list[str]]:
+    check_documents_not_held(db, numbers)
     gone: list[str] = []
     answers = sources = 0
     for number in numbers:
@@ -267,7 +269,7 @@ def _check_held(db: "Database", kind: Kind, numbers: Sequence[int]) -> None:
         return
     held = [number for number in numbers if is_held(db, number)]
     if held:
-        raise ConflictError(
+        raise HeldError(
             f"A legal hold is on {'conversation' if len(held) == 1 else 'conversations'} "
             f"{', '.join(map(str, held))}. Nothing was erased.",
             hint="It can be erased when the hold has been ended.",

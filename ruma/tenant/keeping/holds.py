@@ -1,10 +1,11 @@
 """Legal holds: what must be kept, whatever the plan or anybody says, until somebody ends the hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from ruma.errors import ConflictError, InputError, NotFoundError
+from ruma.errors import HeldError, InputError, NotFoundError
 from ruma.tenant.audit import current_actor, note
 from ruma.tenant.clock import now
 from ruma.tenant.tenant import Tenant
@@ -48,27 +49,55 @@ def check_conversation_not_held(db: "Database", conversation_id: int) -> None:
     """Refuse, inside a write, to erase a conversation that must be kept.
 
     Raises:
-        ConflictError: It is held.
+        HeldError: It is held.
     """
     if is_held(db, conversation_id):
-        raise ConflictError(
+        raise HeldError(
             "This conversation must be kept for now: the law asks for it (a legal hold).",
             hint="It can be deleted when the hold ends. The business can tell you more.",
         )
+
+
+def is_all_held(db: "Database") -> bool:
+    """Tell, inside a read or write, whether everything of the tenant must be kept."""
+    sql = "select 1 from hold where ended_at is null and conversation_id is null limit 1"
+    return db.execute(sql).fetchone() is not None
 
 
 def check_not_held(tenant: Tenant) -> None:
     """Refuse to erase anything of a tenant of which everything must be kept.
 
     Raises:
-        ConflictError: The tenant is held.
+        HeldError: The tenant is held.
     """
     with tenant.reading() as db:
-        sql = "select 1 from hold where ended_at is null and conversation_id is null"
-        if db.execute(sql).fetchone():
-            raise ConflictError(
-                "Everything here must be kept for now: a legal hold is on it.",
-                hint="An owner, or `ruma hold end NUMBER`, ends the hold; then it can be erased.",
+        _check_all(db)
+
+
+def check_documents_not_held(db: "Database", document_ids: Sequence[int]) -> None:
+    """Refuse, inside a write, to remove or replace documents that must be kept.
+
+    They must where everything must, and where a conversation that is held was answered from one of them: what its
+    visitor was told would go with it.
+
+    Raises:
+        HeldError: One of them is held.
+    """
+    if not document_ids or not db.execute("select 1 from hold where ended_at is null limit 1").fetchone():
+        return
+    _check_all(db)
+    for document_id in document_ids:
+        row = db.execute(
+            """select document.name, message.conversation_id from citation
+               join document on document.id = citation.document_id join message on message.id = citation.message_id
+               join hold on hold.conversation_id = message.conversation_id and hold.ended_at is null
+               where citation.document_id = ? limit 1""",
+            [document_id],
+        ).fetchone()
+        if row:
+            raise HeldError(
+                f"{row[0]} must be kept for now: conversation {row[1]}, under a legal hold, cites it.",
+                hint="An owner, or `ruma hold end NUMBER`, ends the hold; then it can be removed or replaced.",
             )
 
 
@@ -130,6 +159,14 @@ def list_holds(tenant: Tenant, *, with_ended: bool = False) -> list[Hold]:
 def holds_on(tenant: Tenant, conversation_id: int) -> list[Hold]:
     """Return the holds that keep a conversation now."""
     return [one for one in list_holds(tenant) if one.conversation_id in (None, conversation_id)]
+
+
+def _check_all(db: "Database") -> None:
+    if is_all_held(db):
+        raise HeldError(
+            "Everything here must be kept for now: a legal hold is on it.",
+            hint="An owner, or `ruma hold end NUMBER`, ends the hold; then it can be erased.",
+        )
 
 
 def _end(db: "Database", hold_id: int) -> None:

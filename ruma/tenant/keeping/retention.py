@@ -15,7 +15,7 @@ from ruma.config import Plan
 from ruma.tenant.audit import note, remove_oldest
 from ruma.tenant.erasing.erasure import ask_erasure, marking_words
 from ruma.tenant.keeping.believed_time import Belief, Machine, as_stored, believe
-from ruma.tenant.keeping.holds import HELD, end_due_holds, forget_ended_holds
+from ruma.tenant.keeping.holds import HELD, end_due_holds, forget_ended_holds, is_all_held
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -114,12 +114,6 @@ def describe_kinds(tenant: Tenant, plan: Plan, belief: Belief) -> tuple[KindStat
             _describe_rows(db, "exports", plan.exports, belief),
             _describe_rows(db, "receipts", plan.receipts, belief),
         )
-
-
-def is_all_held(db: "Database") -> bool:
-    """Tell, inside a read or write, whether everything of the tenant must be kept."""
-    sql = "select 1 from hold where ended_at is null and conversation_id is null limit 1"
-    return db.execute(sql).fetchone() is not None
 
 
 def due_conversations(tenant: Tenant, days: int, belief: Belief) -> list[int]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruma.errors import ConflictError, NotFoundError
-from ruma.tenant.knowledge.documents import NewDocument, Removal, check_embedder, store_document
+from ruma.tenant.keeping.holds import check_documents_not_held
+from ruma.tenant.knowledge.documents import NewDocument, check_embedder, store_document
 from ruma.tenant.knowledge.sources import add_source, remove_with_sources
 from ruma.tenant.knowledge.vectors import unpack
 from ruma.tenant.tenant import Tenant
@@ -111,10 +112,13 @@ def store_pair(tenant: Tenant, document: NewDocument, *, embedder_id: str, repla
         ConflictError: There is a pair with this question already.
         NotFoundError: The pair to replace is not there any more.
         NotReadyError: Another model made the tenant's vectors.
+        HeldError: The pair to replace must be kept.
     """
     check_embedder(tenant, embedder_id)
     if replaced is not None:
         read_pair(tenant, replaced)
+        with tenant.reading() as db:
+            check_documents_not_held(db, [replaced])
     index = load_pair_index(tenant)
     for pair_id, question in zip(index.ids, index.questions, strict=True):
         if question.casefold() == document.name.casefold() and pair_id != replaced:
@@ -128,16 +132,6 @@ def store_pair(tenant: Tenant, document: NewDocument, *, embedder_id: str, repla
         # Of another wording of the question the old document is still there; of the same one it was replaced.
         remove_with_sources(tenant, [replaced])
     return pair_id
-
-
-def remove_pair(tenant: Tenant, pair_id: int) -> Removal:
-    """Remove a pair, with what visitors were answered from it.
-
-    Raises:
-        NotFoundError: The tenant has no such pair.
-    """
-    read_pair(tenant, pair_id)
-    return remove_with_sources(tenant, [pair_id])
 
 
 def all_pairs(tenant: Tenant) -> Sequence[Pair]:

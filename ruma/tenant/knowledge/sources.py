@@ -8,6 +8,7 @@ from ruma.errors import NotFoundError
 from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
+from ruma.tenant.keeping.holds import check_not_held
 from ruma.tenant.knowledge.documents import Removal, remove_documents
 from ruma.tenant.tenant import Tenant
 
@@ -73,8 +74,8 @@ def find_source(tenant: Tenant, id_or_location: str | int) -> Source:
     )
 
 
-def remove_source(tenant: Tenant, source_id: int) -> Removal:
-    """Remove a source with all its documents.
+def document_ids_of(tenant: Tenant, source_id: int) -> list[int]:
+    """Return the numbers of a source's documents.
 
     Raises:
         NotFoundError: The tenant has no such source.
@@ -82,9 +83,17 @@ def remove_source(tenant: Tenant, source_id: int) -> Removal:
     with tenant.reading() as db:
         if not db.execute("select 1 from source where id = ?", [source_id]).fetchone():
             raise NotFoundError("This source is not there any more.")
-        ids = [row[0] for row in db.execute("select id from document where source_id = ?", [source_id])]
-    removal = remove_documents(tenant, ids)
-    return replace(removal, is_pending=not _delete_empty(tenant, [source_id]))
+        return [row[0] for row in db.execute("select id from document where source_id = ?", [source_id])]
+
+
+def remove_empty_source(tenant: Tenant, source_id: int) -> None:
+    """Remove a source that has no document: nothing but its location goes.
+
+    Raises:
+        HeldError: Everything of the tenant must be kept.
+    """
+    check_not_held(tenant)
+    _delete_empty(tenant, [source_id])
 
 
 def remove_with_sources(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
