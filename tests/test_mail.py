@@ -9,8 +9,11 @@ import pytest
 from ruma.business.mail import Mail, Outbox, is_set_up, send_mail
 from ruma.config import Settings
 from ruma.errors import MailError
+from ruma.privacy.erasing import erase_conversation
 from ruma.tenant.audit import act_as
 from ruma.tenant.connections import list_connections
+from ruma.tenant.conversing.conversations import begin_conversation
+from ruma.tenant.conversing.inbox import ask_for_person
 from ruma.tenant.tenant import Tenant
 from tests.harness.residue import make_canaries
 from tests.ledgers import MemoryLedger
@@ -205,6 +208,31 @@ def test_a_mail_is_dropped_in_the_end_and_the_log_says_nothing_of_it(
     assert name not in ours
     assert words not in ours
     assert "127.0.0.1" in ours
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "not-told"])
+def test_a_mail_that_waits_goes_with_what_it_is_about(tmp_path: Path, tenant: Tenant, is_told: bool) -> None:
+    """Erased in this process or in another one: it is never sent, and once told nothing of it waits; others do."""
+    numbers = []
+    for _ in "ab":
+        chat = begin_conversation()
+        ask_for_person(tenant, chat, name="", email="ana@example.com", message="Please ring.")
+        numbers.append(chat.id or 0)
+    with mail_server() as mailbox:
+        mailbox.answers = ["451 Later"] * 2
+        outbox = Outbox(settings_for(tmp_path, mailbox), pauses=(0.6,))
+        for number in numbers:
+            outbox.post(replace(MAIL, subject=str(number), about=("conversation", number)), tenant)
+        wait_until(lambda: not mailbox.answers and outbox.waiting == 2)
+
+        erase_conversation(tenant, numbers[0])
+        if is_told:
+            outbox.forget(tenant)
+            assert outbox.waiting == 1
+
+        wait_until(lambda: len(mailbox.mails) == 1 and not outbox.waiting)
+        outbox.close()
+    assert [mail["Subject"] for mail in mailbox.mails] == [str(numbers[1])]
 
 
 def test_mails_that_wait_have_a_limit(tmp_path: Path, tenant: Tenant) -> None:

@@ -64,7 +64,8 @@ def test_a_visitor_without_name_and_address_is_one_too() -> None:
 )
 def test_a_reply_reaches_the_visitor_in_their_language(language: str, subject: str) -> None:
     """The words around the reply are in the visitor's language where there are any; the reply is as it was written."""
-    mail = reply_notice(PROFILE, tenant="bakery", to="ana@example.com", author="Bo", text="We {do}.", language=language)
+    whom = {"conversation_id": 3, "to": "ana@example.com", "author": "Bo"}
+    mail = reply_notice(PROFILE, tenant="bakery", **whom, text="We {do}.", language=language)
 
     assert mail.subject == subject
     assert "\n\nWe {do}.\n\n-- \nMarrowby Bakery\nhttps://bakery.example\nhello@bakery.example\n" in mail.text
@@ -76,7 +77,7 @@ def test_links_begin_with_the_servers_own_address() -> None:
     invited = invitation_notice(
         PROFILE, origin=ORIGIN, tenant="bakery", to="bo@bakery.example", inviter="Ana", secret="S1"
     )
-    reset = reset_notice(PROFILE, origin=ORIGIN, tenant="bakery", to="bo@bakery.example", secret="S2")
+    reset = reset_notice(PROFILE, origin=ORIGIN, tenant="bakery", member_id=2, to="bo@bakery.example", secret="S2")
 
     assert "\nhttps://ruma.example/t/bakery/invitation/S1\n" in invited.text
     assert "\nhttps://ruma.example/t/bakery/reset/S2\n" in reset.text

@@ -79,6 +79,7 @@ def answer_visitor(tenant: Tenant, conversation_id: int, outbox: Outbox, *, auth
         reply_notice(
             read_profile(tenant),
             tenant=tenant.name,
+            conversation_id=conversation_id,
             to=to,
             author=author,
             text=details.conversation.messages[-1].text,

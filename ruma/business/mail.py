@@ -17,12 +17,14 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from pathlib import Path
+from typing import Literal
 
 from ruma.config import Settings
 from ruma.connections import Ledger, open_connection
-from ruma.errors import InputError, MailError, RumaError
+from ruma.errors import InputError, MailError, NotFoundError, RumaError, StoreError
 from ruma.offline import is_here
 from ruma.tenant.connections import TenantLedger
+from ruma.tenant.erasing.erasures import is_there
 from ruma.tenant.profile import clean_email, without_controls
 from ruma.tenant.tenant import Tenant
 
@@ -34,6 +36,8 @@ PAUSES = (5.0, 60.0, 300.0)
 MOST_WAITING = 200
 """Mails that wait at most; what comes then is dropped, and the log says so."""
 _CLOSING_SECONDS = 3.0
+About = tuple[Literal["conversation", "member"], int]
+"""What a mail is about, as a kind and a number."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Mail:
     """What stands before the sender's address."""
     occasion: str = "a notice"
     """What it is for, as the ledger of connections says it: never to whom."""
+    about: About | None = None
+    """Whose erasure it goes with while it waits, by number."""
 
 
 def is_set_up(settings: Settings) -> bool:
@@ -101,6 +107,17 @@ def send_mail(settings: Settings, mail: Mail, ledger: Ledger) -> None:
 class _Posted:
     mail: Mail
     ledger: Ledger
+    tenant: Tenant
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether what it is about is still there."""
+        try:
+            return self.mail.about is None or is_there(self.tenant, *self.mail.about)
+        except NotFoundError:  # the tenant itself is gone
+            return False
+        except StoreError:
+            return True
 
 
 class Outbox:
@@ -130,11 +147,27 @@ class Outbox:
             if self._waiting.qsize() >= self._limit:
                 log.warning("A mail was dropped: %d wait already.", self._limit)
                 return False
-            self._put(0.0, 0, _Posted(mail, TenantLedger(tenant)))
+            self._put(0.0, 0, _Posted(mail, TenantLedger(tenant), tenant))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ruma-mail", daemon=True)
                 self._thread.start()
         return True
+
+    @property
+    def waiting(self) -> int:
+        """How many mails wait."""
+        return self._waiting.qsize()
+
+    def forget(self, tenant: Tenant) -> None:
+        """Drop the mails of a tenant that wait and are about what was erased."""
+        with self._lock:
+            kept = []
+            while not self._waiting.empty():
+                one = self._waiting.get_nowait()
+                if one[-1].tenant.id != tenant.id or one[-1].is_wanted:
+                    kept.append(one)
+            for one in kept:
+                self._waiting.put(one)
 
     def close(self, *, seconds: float = _CLOSING_SECONDS) -> None:
         """Send what is due for a moment longer, and stop. What waits for a further try is dropped."""
@@ -153,28 +186,35 @@ class Outbox:
     def _run(self) -> None:
         while True:
             self._wake.clear()
-            try:
-                due, number, tries, posted = self._waiting.get_nowait()
-            except queue.Empty:
-                if self._closed.is_set():
-                    return
-                self._wake.wait()
+            with self._lock:  # so that `forget` sees every mail that waits
+                found, left = self._take_due()
+            if found is not None:
+                self._send(*found)
                 continue
-            left = due - time.monotonic()
-            if left > 0:
-                self._waiting.put((due, number, tries, posted))
-                if self._closed.is_set():
-                    return
-                self._wake.wait(left)
-                continue
-            self._send(posted, tries)
+            if self._closed.is_set():
+                return
+            self._wake.wait(left)
+
+    def _take_due(self) -> tuple[tuple[_Posted, int] | None, float | None]:
+        """Return the mail to send now and how often it was tried; else the seconds until one is due, if any waits."""
+        try:
+            due, number, tries, posted = self._waiting.get_nowait()
+        except queue.Empty:
+            return None, None
+        left = due - time.monotonic()
+        if left > 0:
+            self._waiting.put((due, number, tries, posted))
+            return None, left
+        return (posted, tries), None
 
     def _send(self, posted: _Posted, tries: int) -> None:
         try:
+            if not posted.is_wanted:
+                return
             send_mail(self._settings, posted.mail, posted.ledger)
         except MailError as exc:
             # Messages of MailError name the server and its code, never the mail.
-            if tries < len(self._pauses):
+            if tries < len(self._pauses) and posted.is_wanted:
                 with self._lock:
                     self._put(time.monotonic() + self._pauses[tries], tries + 1, posted)
                 log.warning("A mail waits for another try. %s", exc)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from ruma.business.mail import Mail
+from ruma.business.mail import About, Mail
 from ruma.tenant.conversing.requests import RightsRequest
 from ruma.tenant.profile import Profile
 
@@ -86,10 +86,13 @@ def handover_notices(
     subject = f"{business}: {name or 'a visitor'} asks for a person"
     to = [profile.notify_email] if profile.notify_email else list(owners)
     text, occasion = "\n".join(lines) + "\n", "a visitor asks for a person"
-    return [Mail(one, subject, text, reply_to=email, from_name=business, occasion=occasion) for one in to]
+    about: About = ("conversation", conversation_id)
+    return [Mail(one, subject, text, reply_to=email, from_name=business, occasion=occasion, about=about) for one in to]
 
 
-def reply_notice(profile: Profile, *, tenant: str, to: str, author: str, text: str, language: str = "") -> Mail:
+def reply_notice(
+    profile: Profile, *, tenant: str, conversation_id: int, to: str, author: str, text: str, language: str = ""
+) -> Mail:
     """Return what brings a person's reply to the visitor, in the visitor's language where there are words for it."""
     business = profile.business_name or tenant
     subject, says = _VISITOR_WORDS.get(language.partition("-")[0].lower(), _VISITOR_WORDS["en"])
@@ -103,6 +106,7 @@ def reply_notice(profile: Profile, *, tenant: str, to: str, author: str, text: s
         reply_to=reply_to,
         from_name=business,
         occasion="a reply to a visitor",
+        about=("conversation", conversation_id),
     )
 
 
@@ -143,7 +147,7 @@ def invitation_notice(profile: Profile, *, origin: str, tenant: str, to: str, in
     return Mail(to, f"{inviter} invites you to {business}", text, from_name=business, occasion="an invitation")
 
 
-def reset_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret: str) -> Mail:
+def reset_notice(profile: Profile, *, origin: str, tenant: str, member_id: int, to: str, secret: str) -> Mail:
     """Return what lets a member choose a new password."""
     business = profile.business_name or tenant
     text = (
@@ -151,10 +155,13 @@ def reset_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret:
         f"Choose one here; the link works once:\n{_address(origin, tenant, f'reset/{secret}')}\n\n"
         "If it was not you, do nothing: your password stays as it is.\n"
     )
-    return Mail(to, f"A new password for {business}", text, from_name=business, occasion="a new password")
+    about: About = ("member", member_id)
+    return Mail(to, f"A new password for {business}", text, from_name=business, occasion="a new password", about=about)
 
 
-def visitor_link_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret: str, language: str) -> Mail:
+def visitor_link_notice(
+    profile: Profile, *, origin: str, tenant: str, conversation_id: int, to: str, secret: str, language: str
+) -> Mail:
     """Return what leads a visitor to everything that has the address, in a language that there are words for.
 
     The secret stands behind the #: a browser sends no server what is there, so no log has it.
@@ -170,6 +177,7 @@ def visitor_link_notice(profile: Profile, *, origin: str, tenant: str, to: str, 
         reply_to=profile.contact_email or profile.notify_email,
         from_name=business,
         occasion="a link to a visitor's own data",
+        about=("conversation", conversation_id),
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes the running server forget what was erased: its caches, and the memory of the model processes.
+"""Makes the running server forget what was erased: caches, mails that wait, and the memory of the model processes.
 
 Also what another process erased, a command for example: the server looks every few seconds.
 """
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from ruma.business.mail import Outbox
 from ruma.errors import NotFoundError, StoreError
 from ruma.models.generator import Generator
 from ruma.tenant.erasing.erasures import last_erasure
@@ -29,9 +30,11 @@ _NONE = "No language model was running, so none remembers anything of it."
 class Forgetter:
     """Ends model processes after erasures, and empties the caches of tenants."""
 
-    def __init__(self, tenants: Callable[[], Sequence[Tenant]], generators: Callable[[], Sequence[Generator]]) -> None:
-        """Take the ways to what is open."""
-        self._tenants, self._generators = tenants, generators
+    def __init__(
+        self, tenants: Callable[[], Sequence[Tenant]], generators: Callable[[], Sequence[Generator]], outbox: Outbox
+    ) -> None:
+        """Take the ways to what is open, and the mails that wait."""
+        self._tenants, self._generators, self._outbox = tenants, generators, outbox
         self._seen: dict[str, int] = {}
         self._lock = threading.Lock()
         self._is_due = False
@@ -54,6 +57,7 @@ class Forgetter:
         """Forget what was erased in a tenant, now or, for a model process that is at work, soon; say which."""
         tenant.vectors = tenant.pairs = None
         with suppress(NotFoundError, StoreError):
+            self._outbox.forget(tenant)
             self._seen[tenant.id] = last_erasure(tenant)
         running = [one for one in self._generators() if one.is_running]
         if not running:
@@ -71,6 +75,7 @@ class Forgetter:
                     if self._seen.setdefault(tenant.id, last) != last:
                         self._seen[tenant.id] = last
                         tenant.vectors = tenant.pairs = None
+                        self._outbox.forget(tenant)
                         self._is_due = True
             self._end_processes()
 

@@ -39,7 +39,7 @@ class Resources:
         self._embedder_lock, self._generator_lock, self._tenant_lock = (threading.Lock() for _ in range(3))
         self._answering = 0
         self._answering_lock = threading.Lock()
-        self._forgetter = Forgetter(self._open_tenants, self._open_generators)
+        self._forgetter = Forgetter(self._open_tenants, self._open_generators, self.outbox)
         self.uploads = UploadWorker(home.settings, self.tenant, self.embedder, lambda: self._answering > 0)
         self.exports = ExportWorker(home.settings, self.tenant, lambda: self._answering > 0)
         self.daily = DailyWorker(home.settings, home.names, home.open, lambda: self._answering > 0)

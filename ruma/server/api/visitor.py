@@ -263,8 +263,13 @@ def _mail_link(tenant: Tenant, outbox: Outbox, origin: str, email: str, language
     except RumaError:
         return  # it was answered already
     if made:
-        secret, to = made
         notice = visitor_link_notice(
-            read_profile(tenant), origin=origin, tenant=tenant.name, to=to, secret=secret, language=language
+            read_profile(tenant),
+            origin=origin,
+            tenant=tenant.name,
+            conversation_id=made.conversation_id,
+            to=made.email,
+            secret=made.secret,
+            language=language,
         )
         outbox.post(notice, tenant)

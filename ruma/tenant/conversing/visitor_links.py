@@ -34,6 +34,17 @@ _Use = Literal["link", "visit"]
 
 
 @dataclass(frozen=True)
+class NewLink:
+    """A link that is to be mailed."""
+
+    secret: str
+    email: str
+    """Where to: the address as it is compared, not as it was typed, since some that differ look alike."""
+    conversation_id: int
+    """One of those that it leads to."""
+
+
+@dataclass(frozen=True)
 class Visit:
     """What a link opened."""
 
@@ -41,17 +52,15 @@ class Visit:
     email: str
 
 
-def make_visitor_link(tenant: Tenant, email: str) -> tuple[str, str] | None:
-    """Return the secret of a new link and the address to send it to.
-
-    That is the address as it is compared, not as it was typed: some that differ look alike.
+def make_visitor_link(tenant: Tenant, email: str) -> NewLink | None:
+    """Return a new link to all conversations that have an address.
 
     Returns:
         None where no conversation has the address, or as many links of it wait as may.
     """
     wanted = simplify_email(email)
     try:
-        find_visitor(tenant, VisitorRef(email=wanted))
+        newest = find_visitor(tenant, VisitorRef(email=wanted))[-1]
     except NotFoundError:
         return None
     secret, time_now = secrets.token_urlsafe(32), time.time()
@@ -62,7 +71,7 @@ def make_visitor_link(tenant: Tenant, email: str) -> tuple[str, str] | None:
             return None
         _insert(db, "link", secret, wanted, time_now, LINK_SECONDS)
         note(db, "visitor-link.made")
-    return secret, wanted
+    return NewLink(secret, wanted, newest)
 
 
 def open_visitor_link(tenant: Tenant, secret: str) -> Visit:

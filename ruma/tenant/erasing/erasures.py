@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from ruma.tenant.erasing.residue import (
     read_log,
 )
 from ruma.tenant.erasing.traces import (
+    ROOTS,
     Kind,
     Rows,
     check_rows_gone,
@@ -144,6 +145,12 @@ def last_erasure(tenant: Tenant) -> int:
     """Return the number of the last erasure: whoever keeps something in memory compares it with the last one seen."""
     with tenant.reading() as db:
         return int(db.execute("select coalesce(max(id), 0) from erasure").fetchone()[0])
+
+
+def is_there(tenant: Tenant, kind: Literal["conversation", "member"], number: int) -> bool:
+    """Tell whether something was not erased: whoever still does something about it asks before."""
+    with tenant.reading() as db:
+        return db.execute(f"select 1 from {ROOTS[kind]} where id = ?", [number]).fetchone() is not None
 
 
 def _remove(tenant: Tenant, kind: Kind, numbers: Sequence[int], keys_to: int | None) -> _Removed:
