@@ -11,9 +11,10 @@ import pytest
 from ruma.config import Settings, write_setting
 from ruma.connections import Attempt, Ending, HomeLedger, note_refused
 from ruma.privacy.policy import Policy, gather_facts, write_policy
-from ruma.privacy.policy_check import Page, System, check_policy
+from ruma.privacy.policy_check import System, check_policy
 from ruma.privacy.policy_formats import write_out
-from ruma.server import policy_system, request_log
+from ruma.privacy.policy_pages import Page
+from ruma.server import request_log
 from ruma.server.guarding import SECURITY_HEADERS
 from ruma.server.pages import signing_in
 from ruma.server.policy_system import look_at_system
@@ -164,7 +165,11 @@ BREAKS: dict[str, list[Callable[[Tenant, Home, Patch], None]]] = {
         lambda tenant, home, patch: (tenant.folder / "key.txt").write_text(tenant.key.recovery_text()) and None,
     ],
     "transit": [],
-    "sessions": [endless_session, lambda t, h, patch: patch.setattr(policy_system, "IDLE_SECONDS", 86400)],
+    "sessions": [
+        endless_session,
+        lambda t, h, patch: patch.setattr(sessions, "_ALIVE", sessions._ALIVE.replace(" - 1800 ", " - 86400 ")),
+        lambda t, h, patch: patch.setattr(sessions, "_ALIVE", sessions._ALIVE.replace(" - 43200 ", " - 86400 ")),
+    ],
     "kept-conversations": [lambda tenant, home, patch: new_conversation(tenant, last_at=days_ago(190))],
     "kept-technical": [
         sql(

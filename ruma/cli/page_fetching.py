@@ -2,16 +2,22 @@
 
 import http.client
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from ruma.connections import Ledger, open_connection
 from ruma.errors import InputError
-from ruma.privacy.policy_check import Page
+from ruma.privacy.policy_pages import Page
 from ruma.server.host_page import HostPage, read_page
+
+if TYPE_CHECKING:
+    from ruma.server.policy_system import Ask
 
 MOST_BYTES = 5_000_000
 MOST_SECONDS = 20.0
@@ -49,30 +55,73 @@ def fetch_page(url: str, ledger: Ledger) -> HostPage:
         raise InputError(f"{url} cannot be fetched: {reason}.") from exc
 
 
-def fetch_answer(origin: str, path: str, ledger: Ledger) -> Page:
-    """Return what a server answers at an address, whatever it is; redirects are followed.
+@contextmanager
+def asking(origin: str, ledger: Ledger, *, is_verified: bool = True) -> "Iterator[Ask]":
+    """Give the way to ask a server, over one connection that is kept open; it is in the ledger.
+
+    Args:
+        origin: Its scheme, host and port.
+        ledger: Where the connection is written down.
+        is_verified: Whether its certificate must be one that this machine trusts.
 
     Raises:
-        InputError: It cannot be reached.
+        InputError: The address is none. Asking raises it where the server cannot be reached.
+        CertificateError: When asking: its certificate is not trusted.
     """
-    try:
-        with ExitStack() as stack:
-            opener = _opener(stack, ledger, "the policy is checked against the running server")
+    parts = _split(origin)
+    with ExitStack() as stack:
+        plain, private = _connections(stack, ledger, "the policy is checked against the running server")
+        context = ssl.create_default_context()
+        if not is_verified:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = (
+            private(parts.hostname or "", parts.port, context=context)
+            if parts.scheme == "https"
+            else plain(parts.hostname or "", parts.port)
+        )
+        stack.callback(connection.close)
+
+        def ask(path: str, *, form: Mapping[str, str] | None = None, cookie: str = "") -> Page:
+            headers = {"User-Agent": "ruma policy check", "Accept": "text/html", "Cookie": cookie}
+            if form is not None:
+                headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(form) if form is not None else None
             try:
-                response = stack.enter_context(opener.open(origin + path, timeout=_WAIT_SECONDS))
-            except urllib.error.HTTPError as exc:
-                response = stack.enter_context(exc)
-            headers = tuple((name.lower(), value) for name, value in response.headers.items())
-            return Page(
-                path.partition("?")[0], response.status, headers, response.read(MOST_BYTES).decode("utf-8", "replace")
-            )
-    except (OSError, ValueError, http.client.HTTPException) as exc:
-        reason = getattr(exc, "reason", exc)
-        raise InputError(f"The server at {origin} cannot be asked: {reason}.") from exc
+                sent = {name: value for name, value in headers.items() if value}
+                connection.request("POST" if form is not None else "GET", path, body, sent)
+                response = connection.getresponse()
+                found = response.read(MOST_BYTES + 1)
+            except ssl.SSLCertVerificationError as exc:
+                raise CertificateError(f"The certificate of {origin} is not trusted: {exc.verify_message}.") from exc
+            except (OSError, ValueError, http.client.HTTPException) as exc:
+                raise InputError(f"The server at {origin} cannot be asked: {exc}.") from exc
+            if len(found) > MOST_BYTES:
+                raise InputError(f"{origin}{path} is larger than {MOST_BYTES // 1_000_000} MB.")
+            named = tuple((name.lower(), value) for name, value in response.headers.items())
+            return Page(path.partition("?")[0], response.status, named, found.decode("utf-8", "replace"))
+
+        yield ask
 
 
-def _opener(stack: ExitStack, ledger: Ledger, purpose: str) -> urllib.request.OpenerDirector:
-    """Return what follows redirects, each through a connection that is written down and closed with the stack."""
+class CertificateError(InputError):
+    """A server's certificate is not one that this machine trusts."""
+
+
+def _split(origin: str) -> SplitResult:
+    try:
+        parts = urlsplit(origin)
+        parts.port  # noqa: B018 - reading it raises on a port that is none
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+        raise InputError(f"{origin} is not the address of a server.", hint="It looks like: https://ask.example.com")
+    return parts
+
+
+def _connections(
+    stack: ExitStack, ledger: Ledger, purpose: str
+) -> tuple[type[http.client.HTTPConnection], type[http.client.HTTPSConnection]]:
+    """Return connections, plain and with TLS, that are written down and closed with the stack."""
 
     def reach(host: str, port: int) -> socket.socket:
         opened = open_connection(host, port, purpose=purpose, ledger=ledger, timeout=_WAIT_SECONDS)
@@ -84,17 +133,25 @@ def _opener(stack: ExitStack, ledger: Ledger, purpose: str) -> urllib.request.Op
 
     class Private(http.client.HTTPSConnection):
         def connect(self) -> None:
-            context = self._context  # type: ignore[attr-defined]  # as urllib's handler made it
+            context = self._context  # type: ignore[attr-defined]  # as it was given
             self.sock = context.wrap_socket(reach(self.host, self.port), server_hostname=self.host)
+
+    return Plain, Private
+
+
+def _opener(stack: ExitStack, ledger: Ledger, purpose: str) -> urllib.request.OpenerDirector:
+    """Return what follows redirects, each through a connection that is written down and closed with the stack."""
+
+    plain, private = _connections(stack, ledger, purpose)
 
     class PlainHandler(urllib.request.HTTPHandler):
         def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-            return self.do_open(Plain, request)
+            return self.do_open(plain, request)
 
     class PrivateHandler(urllib.request.HTTPSHandler):
         def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
             options: dict[str, Any] = {"context": self._context}  # type: ignore[attr-defined]
-            return self.do_open(Private, request, **options)
+            return self.do_open(private, request, **options)
 
     # No handler for files or FTP: a redirect must not lead to one.
     opener = urllib.request.OpenerDirector()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -12,7 +13,8 @@ from ruma.errors import InputError
 
 if TYPE_CHECKING:
     from ruma.privacy.policy import Facts
-    from ruma.privacy.policy_check import Finding, Page
+    from ruma.privacy.policy_check import Finding
+    from ruma.server.policy_system import Answers
     from ruma.tenant.tenant import Tenant
 
 _MARKS = {True: "true   ", False: "UNTRUE ", None: "-      "}
@@ -26,7 +28,7 @@ def policy(
         str | None,
         typer.Option(
             metavar="URL",
-            help="With --check: ask the pages of the server there.",
+            help="With --check: ask the server there, as a visitor and as a member who signs in.",
             show_default="the server that uses the home, where it is on this machine, else the program itself",
         ),
     ] = None,
@@ -58,9 +60,9 @@ def policy(
                 typer.echo(write_out(written, wanted), nl=False)
             return
         facts = gather_facts(opened, parts.settings)
-        address = server or find_server(parts.settings.home)
-        pages = ask_server(address, opened, facts) if address else None
-        findings = check_policy(written, look_at_system(parts.home, opened, facts, pages=pages))
+        found = find_server(parts.settings.home) if server is None else ""
+        answers = ask_server(server or found, opened, facts, is_here=bool(found)) if server or found else None
+        findings = check_policy(written, look_at_system(parts.home, opened, facts, answers))
         keep_check(opened, [vars(finding) for finding in findings])
     _print(findings, as_json)
     if any(finding.is_true is False for finding in findings):
@@ -86,14 +88,37 @@ def find_server(home: Path) -> str:
     return origin if is_loopback(origin.rpartition("://")[2].rpartition(":")[0]) else ""
 
 
-def ask_server(origin: str, tenant: "Tenant", facts: "Facts") -> "tuple[Page, ...]":
-    """Return what a running server answers; the connections are in the tenant's ledger."""
-    from ruma.cli.page_fetching import fetch_answer
-    from ruma.server.policy_system import page_paths
+def ask_server(origin: str, tenant: "Tenant", facts: "Facts", *, is_here: bool = False) -> "Answers":
+    """Return what a running server answers; the connection is in the tenant's ledger.
+
+    Args:
+        origin: Its address, without a path.
+        tenant: Whose pages are asked for.
+        facts: What the policy was written from.
+        is_here: It was found on this machine, by an address that its certificate need not name.
+
+    Raises:
+        InputError: It cannot be reached.
+    """
+    from ruma.cli.page_fetching import CertificateError, asking
+    from ruma.privacy.policy_pages import Page
+    from ruma.server.addresses import is_loopback
+    from ruma.server.policy_system import Answers, see_pages, try_sessions
     from ruma.tenant.connections import TenantLedger
 
-    ledger = TenantLedger(tenant)
-    return tuple(fetch_answer(origin.rstrip("/"), path, ledger) for path in page_paths(tenant, facts))
+    origin, ledger = origin.rstrip("/"), TenantLedger(tenant)
+    is_plain = origin.startswith("http:") and not is_loopback(urlsplit(origin).hostname or "")
+    danger = f"{origin} is reached without encryption." if is_plain else ""
+    try:
+        with asking(origin, ledger, is_verified=not is_here) as ask:
+            pages = see_pages(ask, tenant, facts)
+            if not is_plain:
+                return Answers(pages, *try_sessions(tenant, ask), danger, origin)
+    except CertificateError as exc:
+        danger = str(exc)
+        with asking(origin, ledger, is_verified=False) as ask:
+            pages = see_pages(ask, tenant, facts)
+    return Answers(pages, Page("", 0, ()), "Nobody signed in, since others might listen.", danger, origin)
 
 
 def _print(findings: "list[Finding]", as_json: bool) -> None:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 
 from ruma.connections import HomeLedger, open_connection
 from ruma.errors import InputError
 from ruma.offline import is_offline
 from ruma.privacy.consent import STORAGE
 from ruma.privacy.policy import Facts, Policy
+from ruma.privacy.policy_pages import Page, find_elsewhere, find_stores, listed, read_said
 from ruma.tenant.connections import list_recipients
 from ruma.tenant.policy_evidence import (
     count_weak_passwords,
@@ -64,31 +64,6 @@ _REPORTERS = ("sentry_sdk", "posthog", "ddtrace", "newrelic", "rollbar", "honeyb
 _BY_OPERATOR = {"a website is checked for the widget", "the policy is checked against the running server"}
 """Connections that an operator's command opens, and that send nothing of anybody's."""
 
-_OURS = {"'self'", "'none'"}
-_LOADING = {
-    "default-src", "script-src", "style-src", "img-src", "font-src", "connect-src", "media-src", "object-src",
-    "frame-src", "child-src", "worker-src", "manifest-src", "form-action",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Page:
-    """What the server answered to one request."""
-
-    path: str
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: str = ""
-
-    def header(self, name: str) -> str:
-        """Return a header's value; empty where it is not there."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
-
-    @property
-    def cookies(self) -> list[str]:
-        """The cookies that it sets, as they were sent."""
-        return [value for key, value in self.headers if key.lower() == "set-cookie"]
-
 
 @dataclass(frozen=True)
 class System:
@@ -97,7 +72,7 @@ class System:
     tenant: Tenant
     facts: Facts
     pages: tuple[Page, ...]
-    """What visitors and members are shown: the answers to real requests."""
+    """What visitors and members are shown, with the scripts and styles of it: the answers to real requests."""
     signed_in: Page
     """What a member who signs in is answered."""
     log_line: str
@@ -106,6 +81,10 @@ class System:
     """What is not true of how long sessions live; empty where it is."""
     transport: str
     """What is not private about how the server is reached; empty where it is."""
+    own_hosts: frozenset[str]
+    """The names that the server and the websites that show the widget are known by."""
+    asked: str = ""
+    """The address of the running server that was asked; empty where the application was."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +100,18 @@ class Finding:
 
 
 def check_policy(policy: Policy, system: System) -> list[Finding]:
-    """Test every statement; what a check cannot find out counts as not true."""
+    """Test every statement; what a check cannot find out counts as not true.
+
+    Where a running server was asked, its own page must say the same: a server that was started with other settings,
+    or was not started anew since they changed, makes other promises.
+    """
+    said = read_said(system.pages[0]) if system.asked else {}
     findings = []
     for statement in policy.statements:
+        if system.asked and said.pop(statement.name, "") != " ".join(statement.text.split()):
+            why = f"The page at {system.asked} says something else: start the server anew, with these settings."
+            findings.append(Finding(statement.name, statement.text, False, why))
+            continue
         if statement.check is None:
             findings.append(Finding(statement.name, statement.text, None, statement.unchecked))
             continue
@@ -132,19 +120,20 @@ def check_policy(policy: Policy, system: System) -> list[Finding]:
         except Exception as exc:  # a check that breaks has proven nothing
             problem = f"It could not be checked: {type(exc).__name__}."
         findings.append(Finding(statement.name, statement.text, not problem, problem))
-    return findings
+    why = f"Only the page at {system.asked} says this: start the server anew, with these settings."
+    return [*findings, *(Finding(name, text, False, why) for name, text in said.items())]
 
 
 def every_table_is_named(system: System) -> str:
     """Check that the database has no table that the policy has no name for."""
     named = set().union(*TABLES.values())
-    return _listed("The database has tables that the policy does not name", list_tables(system.tenant).keys() - named)
+    return listed("The database has tables that the policy does not name", list_tables(system.tenant).keys() - named)
 
 
 def conversations_hold_no_address(system: System) -> str:
     """Check that a conversation has no column beyond those that the policy tells of."""
     more = set(list_tables(system.tenant)["conversation"]) - _CONVERSATION
-    return _listed("A conversation also holds", more)
+    return listed("A conversation also holds", more)
 
 
 def passwords_are_hashed(system: System) -> str:
@@ -174,23 +163,23 @@ def no_payment_data(system: System) -> str:
         for column in (table, *columns)
         if _PAYMENT.search(column)
     }
-    return _listed("The database has", names)
+    return listed("The database has", names)
 
 
 def directory_is_one_tenants(system: System) -> str:
     """Check whose database it is."""
     others = set(owner_of_rows(system.tenant)) - {system.tenant.id}
-    return _listed("The database also belongs to", others)
+    return listed("The database also belongs to", others)
 
 
 def files_are_encrypted(system: System) -> str:
     """Check the bytes of every file of the tenant's directory."""
-    return _listed("These files can be read as they are", readable_files(system.tenant))
+    return listed("These files can be read as they are", readable_files(system.tenant))
 
 
 def key_is_elsewhere(system: System) -> str:
     """Check that no file of the directory has the key."""
-    return _listed("The key is in", files_with_key(system.tenant))
+    return listed("The key is in", files_with_key(system.tenant))
 
 
 def transport_is_private(system: System) -> str:
@@ -225,7 +214,7 @@ def ledger_is_as_said(system: System) -> str:
         for one in list_recipients(system.tenant)
         if not (one.purpose.startswith("mail: ") and one.host in named) and one.purpose not in _BY_OPERATOR
     }
-    return _listed("The ledger has connections that the policy does not name", strange)
+    return listed("The ledger has connections that the policy does not name", strange)
 
 
 def nothing_phones_home(system: System) -> str:
@@ -238,9 +227,9 @@ def nothing_phones_home(system: System) -> str:
     set_up = _REPORTING & os.environ.keys()
     loaded = {name for name in _REPORTERS if name in sys.modules or importlib.util.find_spec(name) is not None}
     return (
-        _listed("Something tried to reach, around the ledger", tried)
-        or _listed("The environment names somebody to report to", set_up)
-        or _listed("Packages are installed that report to others", loaded)
+        listed("Something tried to reach, around the ledger", tried)
+        or listed("The environment names somebody to report to", set_up)
+        or listed("Packages are installed that report to others", loaded)
     )
 
 
@@ -258,11 +247,14 @@ def is_offline_now(system: System) -> str:
 
 
 def cookies_are_as_said(system: System) -> str:
-    """Check every cookie of real responses: its name, and that scripts, other sites and plain HTTP do not get it."""
+    """Check every cookie of real responses: its name, and who gets it; and where scripts keep things."""
     known = {one.name.replace("{tenant}", system.tenant.name) for one in STORAGE if one.place == "cookie"}
     by_visitors = [cookie.partition("=")[0] for page in system.pages for cookie in page.cookies]
     if by_visitors:
-        return _listed("Visitors are given cookies", by_visitors)
+        return listed("Visitors are given cookies", by_visitors)
+    stores = next(filter(None, map(find_stores, system.pages)), "")
+    if stores:
+        return stores
     if not system.signed_in.cookies:
         return "Signing in set no cookie, so nothing could be checked."
     for cookie in system.signed_in.cookies:
@@ -280,26 +272,9 @@ def cookies_are_as_said(system: System) -> str:
 
 
 def pages_load_nothing_from_elsewhere(system: System) -> str:
-    """Check what the pages refer to, and what their content policy would let them load."""
-    for page in system.pages:
-        if page.status >= 400:
-            return f"{page.path} answered with {page.status}."
-        if not page.header("content-type").startswith("text/html"):
-            continue
-        directives = dict(
-            (part.split()[0], set(part.split()[1:]))
-            for part in page.header("content-security-policy").split(";")
-            if part.split()
-        )
-        if "default-src" not in directives:
-            return f"{page.path} has no content policy."
-        for name, sources in directives.items():
-            if name in _LOADING and sources - _OURS:
-                return f"{page.path} may load from {', '.join(sorted(sources - _OURS))}."
-        outside = _references(page.body)
-        if outside:
-            return _listed(f"{page.path} loads", outside)
-    return ""
+    """Check what pages, scripts and styles refer to, and what the pages' content policy would let them load."""
+    found = (find_elsewhere(page, system.own_hosts) for page in system.pages)
+    return next(filter(None, found), "")
 
 
 def chat_has_its_menu(system: System) -> str:
@@ -309,7 +284,7 @@ def chat_has_its_menu(system: System) -> str:
         return "No page with a chat was shown."
     wanted = ['id="menu"', 'value="data"', *(['id="link"'] if system.facts.sends_mail else [])]
     without = [page.path for page in chats if not all(one in page.body for one in wanted)]
-    return _listed("There is no such menu on", without)
+    return listed("There is no such menu on", without)
 
 
 class _Nowhere:
@@ -320,29 +295,3 @@ class _Nowhere:
 
     def end(self, number: int, ending: object) -> None:
         pass
-
-
-class _Loads(HTMLParser):
-    """Collects what a page would load from other servers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        wanted = {"link": ("href",), "a": ()}.get(tag, ("src", "srcset", "poster", "data", "href"))
-        for name, value in attrs:
-            if name in wanted and value and re.match(r"\s*(?:[a-z][a-z0-9+.-]*:)?//", value, re.IGNORECASE):
-                self.found.add(value)
-
-
-def _references(body: str) -> set[str]:
-    reader = _Loads()
-    reader.feed(body)
-    return reader.found
-
-
-def _listed(what: str, names: object) -> str:
-    found = sorted(str(name) for name in names)  # type: ignore[attr-defined]
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"{what}: {', '.join(found[:5])}{more}." if found else ""

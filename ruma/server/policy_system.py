@@ -4,22 +4,23 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from urllib.parse import quote, urlencode, urlsplit
 
 from ruma.config import Settings
-from ruma.errors import InputError
+from ruma.errors import InputError, NotFoundError
 from ruma.privacy.policy import Facts
-from ruma.privacy.policy_check import Page, System
-from ruma.server.addresses import PublicAddress, is_loopback, public_address
+from ruma.privacy.policy_check import System
+from ruma.privacy.policy_pages import Page, find_own
+from ruma.server.addresses import is_loopback, public_address
 from ruma.server.request_log import RequestLog
 from ruma.tenant.home import Home
-from ruma.tenant.people.members import create_member
-from ruma.tenant.people.sessions import IDLE_SECONDS, LIFE_SECONDS, begin_session, find_session
+from ruma.tenant.people.members import create_member, find_member, remove_member
 from ruma.tenant.policy_evidence import set_session_times
 from ruma.tenant.tenant import Tenant
 
@@ -30,43 +31,95 @@ if TYPE_CHECKING:
 
 _STRANGER = "203.0.113.77"
 _HOST = "127.0.0.1"
+_TRIAL = "policy-check@ruma.invalid"
+_IDLE_SECONDS, _LIFE_SECONDS = 30 * 60, 12 * 3600
+"""How long sessions live, as the policy says it."""
 
 
-def look_at_system(home: Home, tenant: Tenant, facts: Facts, *, pages: tuple[Page, ...] | None = None) -> System:
-    """Return what the checks need: real answers of the application, and of one with a member who signs in.
+class Ask(Protocol):
+    """Asks the application, or a running server, and returns what it answers; redirects are not followed."""
 
-    Nothing of the tenant is changed: the member is made in a home of its own, which is thrown away.
+    def __call__(self, path: str, *, form: Mapping[str, str] | None = None, cookie: str = "") -> Page:
+        """Get an address, or post a form to it."""
 
-    Args:
-        home: Whose application is asked.
-        tenant: Whose policy is checked.
-        facts: What the policy was written from.
-        pages: What a running server answered, where it was asked instead.
+
+@dataclass(frozen=True)
+class Answers:
+    """What is found out by asking."""
+
+    pages: tuple[Page, ...]
+    signed_in: Page
+    sessions_end: str
+    transport: str
+    asked: str = ""
+    """The address of the running server."""
+
+
+def look_at_system(home: Home, tenant: Tenant, facts: Facts, answers: Answers | None = None) -> System:
+    """Return what the checks need: real answers of the application, or of a running server where it was asked.
+
+    Of the application nothing of the tenant is changed: the member who signs in is in a home that is thrown away.
     """
     lines: list[str] = []
     with _application(home) as app:
-        public: PublicAddress = app.state.public
-        logged = RequestLog(app, public, lines.append)
-        asked = tuple(_ask(logged, path) for path in page_paths(tenant, facts))
-    signed_in, sessions_end = _try_sessions(home.settings, tenant.name)
+        logged = partial(_ask, RequestLog(app, app.state.public, lines.append))
+        pages = see_pages(logged, tenant, facts) if answers is None else (logged(_privacy(tenant)),)
+    if answers is None:
+        answers = Answers(pages, *_try_elsewhere(home.settings, tenant.name), "")
     return System(
         tenant=tenant,
         facts=facts,
-        pages=pages or asked,
-        signed_in=signed_in,
+        pages=answers.pages,
+        signed_in=answers.signed_in,
         log_line=lines[0],
-        sessions_end=sessions_end,
-        transport=_find_transport(home.settings),
+        sessions_end=answers.sessions_end,
+        transport=_find_transport(home.settings) or answers.transport,
+        own_hosts=_own_hosts(facts, answers.asked),
+        asked=answers.asked,
     )
 
 
-def page_paths(tenant: Tenant, facts: Facts) -> list[str]:
-    """Return the addresses of what visitors are shown."""
+def see_pages(ask: Ask, tenant: Tenant, facts: Facts) -> tuple[Page, ...]:
+    """Return what visitors are shown, the policy first, with each script, style and picture that comes along."""
     home = f"/t/{quote(tenant.name)}"
-    paths = [f"{home}/privacy?canary=canary", f"{home}/widget.js", f"{home}/look.css", f"{home}/sign-in"]
+    paths = [_privacy(tenant), f"{home}/widget.js", f"{home}/sign-in"]
     if facts.agent.websites:
         paths.append(f"{home}/widget")
-    return [*paths, home] if facts.agent.is_published else paths
+    if facts.agent.is_published:
+        paths.append(home)
+    found: dict[str, Page] = {}
+    while paths:
+        path = paths.pop(0)
+        page = found[path.partition("?")[0]] = ask(path)
+        paths += [one for one in find_own(page) if one not in found and one not in paths]
+    return tuple(found.values())
+
+
+def try_sessions(tenant: Tenant, ask: Ask) -> tuple[Page, str]:
+    """Sign a made-up member of the tenant in, who is removed again.
+
+    Returns:
+        The answer to signing in, and what does not end in time; empty where everything does.
+    """
+    home, password = f"/t/{quote(tenant.name)}", secrets.token_urlsafe(24)
+    with suppress(NotFoundError):  # a check that was killed could not
+        remove_member(tenant, find_member(tenant, _TRIAL).id)
+    member = create_member(tenant, email=_TRIAL, name="Check of the policy", role="viewer", password=password)
+    try:
+        page = ask(f"{home}/sign-in", form={"email": _TRIAL, "password": password})
+        cookie = page.cookies[0].partition(";")[0] if page.cookies else ""
+        return page, _find_endless(tenant, member.id, lambda: _is_in(ask(f"{home}/account", cookie=cookie)))
+    finally:
+        remove_member(tenant, member.id)
+
+
+def _privacy(tenant: Tenant) -> str:
+    return f"/t/{quote(tenant.name)}/privacy?canary=canary"
+
+
+def _own_hosts(facts: Facts, asked: str) -> frozenset[str]:
+    known = [facts.settings.public_url, f"//{facts.settings.host}", asked, *facts.agent.websites, f"//{_HOST}"]
+    return frozenset(urlsplit(address).hostname or "" for address in known)
 
 
 @contextmanager
@@ -85,30 +138,29 @@ def _open_nothing() -> NoReturn:
     raise InputError("No model is needed to look at pages.")
 
 
-def _try_sessions(settings: Settings, name: str) -> tuple[Page, str]:
-    """Sign a made-up member in, in a home that is thrown away; return the answer and what does not end in time."""
-    password = secrets.token_urlsafe(24)
+def _try_elsewhere(settings: Settings, name: str) -> tuple[Page, str]:
+    """Try sessions in a home that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="ruma-policy-") as folder:
         home = Home(replace(settings, home=Path(folder), key_source="machine"))
         home.create(name)
         with home.open(name) as tenant, _application(home) as app:
-            member = create_member(tenant, email="trial@example.com", name="Trial", role="viewer", password=password)
-            form = {"email": "trial@example.com", "password": password}
-            page = _ask(app, f"/t/{quote(name)}/sign-in", form)
-            return page, _find_endless(tenant, member.id)
+            return try_sessions(tenant, partial(_ask, app))
 
 
-def _find_endless(tenant: Tenant, member_id: int) -> str:
-    secret, now = begin_session(tenant, member_id), time.time()
-    if find_session(tenant, secret) is None:
-        return "No session could be begun, so nothing could be checked."
-    set_session_times(tenant, started_at=now - LIFE_SECONDS - 60, seen_at=now)
-    is_endless = find_session(tenant, secret) is not None
-    set_session_times(tenant, started_at=now - IDLE_SECONDS - 60, seen_at=now - IDLE_SECONDS - 60)
-    is_never_idle = find_session(tenant, secret) is not None
-    if (IDLE_SECONDS, LIFE_SECONDS) != (30 * 60, 12 * 3600):
-        return f"Sessions end after {IDLE_SECONDS} seconds without use and after {LIFE_SECONDS} in any case."
-    return "Sessions go on for longer." if is_endless or is_never_idle else ""
+def _find_endless(tenant: Tenant, member_id: int, is_in: Callable[[], bool]) -> str:
+    if not is_in():
+        return "Nobody could sign in, so nothing could be checked."
+    now = time.time()
+    old, idle = now - _LIFE_SECONDS - 60, now - _IDLE_SECONDS - 60
+    for started_at, seen_at, what in ((old, now, "begun"), (idle, idle, "used")):
+        set_session_times(tenant, member_id, started_at=started_at, seen_at=seen_at)
+        if is_in():
+            return f"A session that was {what} {round((now - started_at) / 60)} minutes ago still lets a member in."
+    return ""
+
+
+def _is_in(page: Page) -> bool:
+    return page.status == 200 or page.header("location").endswith("/terms")
 
 
 def _find_transport(settings: Settings) -> str:
@@ -120,15 +172,17 @@ def _find_transport(settings: Settings) -> str:
     return "" if is_private else "Others can reach the server without encryption."
 
 
-def _ask(app: Any, path: str, form: Mapping[str, str] | None = None) -> Page:
+def _ask(app: Any, path: str, *, form: Mapping[str, str] | None = None, cookie: str = "") -> Page:
     """Return what an application answers to one request, as it would be sent."""
-    return asyncio.run(_ask_async(app, path, form))
+    return asyncio.run(_ask_async(app, path, form, cookie))
 
 
-async def _ask_async(app: Any, path: str, form: Mapping[str, str] | None) -> Page:
+async def _ask_async(app: Any, path: str, form: Mapping[str, str] | None, cookie: str) -> Page:
     place, _, query = path.partition("?")
     body = urlencode(form or {}).encode()
-    headers = [(b"host", _HOST.encode()), (b"user-agent", b"canary")]
+    headers = [(b"host", _HOST.encode()), (b"user-agent", b"canary"), (b"accept", b"text/html")]
+    if cookie:
+        headers.append((b"cookie", cookie.encode()))
     if form is not None:
         headers += [
             (b"content-type", b"application/x-www-form-urlencoded"),

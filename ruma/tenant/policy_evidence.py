@@ -90,10 +90,11 @@ def is_held_whole(tenant: Tenant) -> bool:
         return bool(db.execute(sql).fetchone()[0])
 
 
-def set_session_times(tenant: Tenant, *, started_at: float, seen_at: float) -> None:
-    """Write when every session began and was last used: for the trial of how long they live."""
+def set_session_times(tenant: Tenant, member_id: int, *, started_at: float, seen_at: float) -> None:
+    """Write when a member's sessions began and were last used: for the trial of how long they live."""
     with tenant.writing() as db:
-        db.execute("update session set started_at = ?, seen_at = ?", [started_at, seen_at])
+        sql = "update session set started_at = ?, seen_at = ? where member_id = ?"
+        db.execute(sql, [started_at, seen_at, member_id])
 
 
 def _files(tenant: Tenant) -> Iterator[Path]:
