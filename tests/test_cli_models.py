@@ -101,9 +101,15 @@ def test_an_agent_is_shown_and_changed() -> None:
     assert "Open on Sunday? / Vegan?" in changed.stdout
     assert (shown["name"], shown["questions"], shown["mode"]) == ("Crumb", ["Open on Sunday?", "Vegan?"], "auto")
     assert read_json("agent", "set", "--question", "")["questions"] == []
+    assert shown["keeping"] == "agreed"
+    assert read_json("agent", "set", "--keeping", "unless_refused")["keeping"] == "unless_refused"
 
 
-@pytest.mark.parametrize("words", [["--mode", "shout"], ["--name", " "], ["--model", "nothing"], []], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [["--mode", "shout"], ["--name", " "], ["--model", "nothing"], ["--keeping", "ever", "--name", "X"], []],
+    ids=" ".join,
+)
 def test_an_agent_takes_no_nonsense(words: list[str]) -> None:
     """Modes, names and models that cannot be are refused and change nothing."""
     run("tenant", "create", "acme")

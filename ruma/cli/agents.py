@@ -44,15 +44,23 @@ Published = Annotated[
     bool | None,
     typer.Option("--published/--not-published", help="Open the chat page to everyone, or to members only."),
 ]
+Keeping = Annotated[
+    str | None,
+    typer.Option(
+        "--keeping", metavar="WHEN", help="Visitors' conversations to keep from now on: agreed or unless_refused."
+    ),
+]
 Person = Annotated[bool | None, typer.Option("--person/--no-person", help="Whether visitors may ask for a person.")]
 
 
 def show(ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None) -> None:
     """Show the agent's settings."""
     from ruma.tenant.agents import read_agent
+    from ruma.tenant.conversing.consents import read_keeping
 
     with Parts(ctx, home=home) as parts:
-        _print(read_agent(parts.tenant(tenant)), as_json)
+        opened = parts.tenant(tenant)
+        _print(read_agent(opened), read_keeping(opened), as_json)
 
 
 def change(
@@ -73,13 +81,15 @@ def change(
     website: Websites = None,
     published: Published = None,
     person: Person = None,
+    keeping: Keeping = None,
     as_json: JsonOption = False,
     tenant: TenantOption = None,
     home: HomeOption = None,
 ) -> None:
     """Change the settings that are given, and show all of them."""
     from ruma.models.catalogue import find_model
-    from ruma.tenant.agents import change_agent
+    from ruma.tenant.agents import change_agent, read_agent
+    from ruma.tenant.conversing.consents import change_keeping, check_keeping, read_keeping
 
     given = {
         "name": name, "greeting": greeting, "instructions": instructions, "decline": decline,
@@ -90,18 +100,24 @@ def change(
         "is_published": published, "offers_person": person,
     }  # fmt: skip
     changes = {key: value for key, value in given.items() if value is not None}
-    if not changes:
+    if not changes and keeping is None:
         raise InputError("There is nothing to change.", hint="`ruma agent set --help` lists the settings.")
     with Parts(ctx, home=home) as parts:
         if model:
             find_model(parts.settings, model)
-        _print(change_agent(parts.tenant(tenant), **changes), as_json)
+        opened = parts.tenant(tenant)
+        if keeping is not None:
+            check_keeping(keeping)  # before anything is changed
+        agent = change_agent(opened, **changes) if changes else read_agent(opened)
+        if keeping is not None:
+            change_keeping(opened, keeping)
+        _print(agent, read_keeping(opened), as_json)
 
 
-def _print(agent: "Agent", as_json: bool) -> None:
+def _print(agent: "Agent", keeping: str, as_json: bool) -> None:
     if as_json:
-        print_json(agent)
+        print_json({**asdict(agent), "keeping": keeping})
         return
     switches = {name: "yes" if getattr(agent, name) else "no" for name in ("is_published", "offers_person")}
     lists = {"questions": " / ".join(agent.questions), "websites": " ".join(agent.websites)}
-    print_pairs({**asdict(agent), **lists, **switches})
+    print_pairs({**asdict(agent), **lists, **switches, "keeping": keeping})

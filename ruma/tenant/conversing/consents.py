@@ -162,16 +162,25 @@ def is_widget_used(tenant: Tenant) -> bool:
         return bool(db.execute("select is_widget_used from consent_setting").fetchone()[0])
 
 
+def check_keeping(keeping: str) -> None:
+    """Refuse what says nothing of when conversations are kept.
+
+    Raises:
+        InputError: It is none of the ways there are.
+    """
+    if keeping not in KEEPINGS:
+        raise InputError(
+            f"Conversations cannot be kept {keeping!r}.", hint=f"Choose one of these: {', '.join(KEEPINGS)}."
+        )
+
+
 def change_keeping(tenant: Tenant, keeping: str) -> Keeping:
     """Set whether visitors' conversations are kept where they agree, or unless they refuse; for those to come.
 
     Raises:
         InputError: It is neither.
     """
-    if keeping not in KEEPINGS:
-        raise InputError(
-            f"Conversations cannot be kept {keeping!r}.", hint=f"Choose one of these: {', '.join(KEEPINGS)}."
-        )
+    check_keeping(keeping)
     with tenant.writing() as db:
         db.execute("update consent_setting set keeping = ?", [keeping])
         note(db, "consent_setting.changed", keeping=keeping)
