@@ -12,6 +12,7 @@ from ruma.tenant.tenant import Tenant
 _LONGEST_LINE = 200
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}")
 _HOST = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)*[^\W_](?:[\w-]{0,61}[^\W_])?")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def clean_line(value: str, what: str) -> str:
 def without_controls(text: str) -> str:
     """Return a text with one kind of line end and without the characters that command a terminal."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(one for one in text if one in "\n\t" or not (one < " " or "\x7f" <= one <= "\x9f"))
+    return _CONTROLS.sub("", text)
 
 
 def clean_entry(name: str, value: str) -> str:

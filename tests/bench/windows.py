@@ -20,6 +20,12 @@ LONGEST = 240
 def fill(tenant: Tenant, embedder: Embedder, count: int) -> None:
     """Store *count* chunks of WORDS words, embedded as an ingest embeds them."""
     source = add_source(tenant, "folder", "/windows")
+    for document in make_documents(embedder, count):
+        store_document(tenant, source.id, document, embedder_id=embedder.id)
+
+
+def make_documents(embedder: Embedder, count: int) -> Iterator[NewDocument]:
+    """Return documents with *count* chunks together, embedded and ready to be stored."""
     windows = islice(_windows(), count)
     number = 0
     while batch := list(islice(windows, CHUNKS_A_DOCUMENT)):
@@ -33,8 +39,7 @@ def fill(tenant: Tenant, embedder: Embedder, count: int) -> None:
             at += len(text)
         body = "".join(text for _, text in batch).encode()
         name, digest = f"{number}.txt", hashlib.sha256(body).hexdigest()
-        document = NewDocument(name, batch[0][0], "text/plain", digest, "bench", len(body), chunks, body)
-        store_document(tenant, source.id, document, embedder_id=embedder.id)
+        yield NewDocument(name, batch[0][0], "text/plain", digest, "bench", len(body), chunks, body)
         number += 1
 
 
