@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -98,12 +99,19 @@ def settings(clean_environ: None) -> Settings:
     return load_settings()
 
 
+@pytest.fixture(scope="session")
+def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a home with a new tenant, to be copied: that takes a tenth of the time of making one."""
+    home = tmp_path_factory.mktemp("made") / "home"
+    Home(Settings(home=home, key_source="machine")).create("acme")
+    return home
+
+
 @pytest.fixture
-def tenant(settings: Settings) -> Iterator[Tenant]:
+def tenant(settings: Settings, made_home: Path) -> Iterator[Tenant]:
     """Return a new, open tenant."""
-    home = Home(settings)
-    home.create("acme")
-    with home.open("acme") as tenant:
+    shutil.copytree(made_home, settings.home, dirs_exist_ok=True)
+    with Home(settings).open("acme") as tenant:
         yield tenant
 
 
