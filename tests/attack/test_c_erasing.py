@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyotp
 import pytest
@@ -15,6 +16,7 @@ from ruma.config import load_settings
 from ruma.privacy.erasing import erase_document, erase_member, erase_tenant, erase_visitor
 from ruma.privacy.verifying import verify_erasure
 from ruma.server.app import create_app
+from ruma.tenant import database
 from ruma.tenant.audit import act_as, acting_as
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
 from ruma.tenant.conversing.inbox import ask_for_person, give_feedback, reply
@@ -36,6 +38,9 @@ from ruma.tenant.tenant import Tenant
 from tests.harness.residue import find_plaintext, find_residue, make_canaries
 from tests.making import EMBEDDER, make_document
 from tests.serving import FLAGS, PASSWORD, sign_in
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 HERE = "http://127.0.0.1:8420"
 
@@ -268,19 +273,40 @@ def test_c74_each_is_erased_alone_and_nothing_of_it_is_anywhere(filled: Filled) 
         assert not any(word in one.to_json() for word in filled.words(*kinds))
 
 
-def test_c25_without_secure_deletion_it_is_found(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: with the indexes' secure deletion off, marks are left, and both searches say so."""
-    monkeypatch.setattr("ruma.tenant.database._check_forgetting", lambda *_: None)  # or it would not open
-    with filled.tenant.unbound() as db:
+@pytest.fixture
+def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Filled]:
+    """Return such a tenant in a database that keeps what it deletes, in its pages and in its indexes."""
+    real = database.pragma
+
+    def pragma(db: "Database", what: str) -> list[tuple[Any, ...]]:
+        if what == "secure_delete":
+            return [(1,)]  # or it would not open
+        return real(db, "secure_delete=OFF" if what == "secure_delete=ON" else what)
+
+    monkeypatch.setattr(database, "pragma", pragma)
+    monkeypatch.setattr(database, "_check_forgetting", lambda *_: None)
+    made = Filled(Home(load_settings({"home": tmp_path / "home", **FLAGS}, {})))
+    with made.tenant.unbound() as db:
+        assert db.execute("pragma secure_delete").fetchall() == [(0,)]
         for index in ("chunk_fts", "message_fts"):
             db.execute(f"insert into {index} ({index}, rank) values ('secure-delete', 0)")
+    yield made
+    made.tenant.close()
 
-    document = erase_document(filled.tenant, filled.document).signed
 
-    assert filled.left("document")
-    filled.tenant.close()
-    assert document
-    assert verify_erasure(filled.home, document).outcome == "not clean"
+def test_c25_without_secure_deletion_each_kind_is_found(careless: Filled) -> None:
+    """The control: with secure deletion off, marks of each kind are left, and both searches say so."""
+    erasers = {
+        "document": lambda: erase_document(careless.tenant, careless.document),
+        "visitor": lambda: erase_visitor(careless.tenant, VisitorRef(email=careless.email)),
+        "member": lambda: erase_member(careless.tenant, careless.member),
+    }
+    receipts = [(kind, erase().signed) for kind, erase in erasers.items()]
+
+    assert {kind for kind in erasers if careless.left(kind)} == set(erasers)
+    assert {kind for kind, signed in receipts if signed and not signed.receipt.is_complete} == set(erasers)
+    careless.tenant.close()
+    assert [verify_erasure(careless.home, signed).outcome for _, signed in receipts if signed] == ["not clean"] * 3
 
 
 def test_c24_a_deleted_tenant_leaves_no_mark(filled: Filled) -> None:

@@ -165,7 +165,7 @@ def _remove(tenant: Tenant, kind: Kind, numbers: Sequence[int], keys_to: int | N
             traces = list(read_values(db, rows))
             counts = {table: len(found) for table, found in rows.items()}
             files = _sealed_files(db, rows)
-            exports = _delete_exports(db, tenant, kind)
+            exports = _delete_exports(db, tenant)
             traces += [("file_key", key) for key in _file_keys(db, files)]
             more, removal = _delete(db, kind, numbers, keys_to)
             traces += [("", value) for value in removal]
@@ -380,10 +380,12 @@ def _file_keys(db: "Database", files: Sequence[str]) -> list[bytes]:
     return [row[0] for row in found if row]
 
 
-def _delete_exports(db: "Database", tenant: Tenant, kind: Kind) -> list[str]:
-    """Delete the exports that wait to be fetched and can hold it; they can be made again. Return their files."""
-    also = {"member": "member", "conversation": "visitor", "visitor": "visitor"}.get(kind, "tenant")
-    rows = db.execute("delete from export where kind in ('tenant', ?) returning sealed_id", [also]).fetchall()
+def _delete_exports(db: "Database", tenant: Tenant) -> list[str]:
+    """Delete the exports that wait to be fetched, of which any can hold it; they can be made again. Return their files.
+
+    A member's holds what the member wrote to visitors, and a visitor's names the members who wrote, and documents.
+    """
+    rows = db.execute("delete from export returning sealed_id").fetchall()
     return [f"exports/{row[0]}" for row in rows if (tenant.exports_folder / row[0]).exists()]
 
 
