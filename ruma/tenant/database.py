@@ -1,5 +1,6 @@
 """The one place that opens a tenant's database: sets the key, proves the cipher, checks whose file it is."""
 
+import fcntl
 import os
 import secrets
 import stat
@@ -246,10 +247,10 @@ def _upgrade(db: "Database", path: Path, key: Key) -> None:
 
 def _keep_copy(db: "Database", copy: Path, key: Key) -> None:
     """Write the database as it is before its tables are changed beside it, encrypted with the same key."""
+    _sweep_parts(copy)
     if copy.exists():
         return  # of an upgrade that was interrupted, before which nothing was changed either
-    part = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}.part")
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    part, handle = _open_part(copy)
     try:
         target = _connect(part, key)
         try:
@@ -262,12 +263,38 @@ def _keep_copy(db: "Database", copy: Path, key: Key) -> None:
     finally:
         for left in copy.parent.glob(f"{part.name}*"):
             left.unlink()
+        os.close(handle)  # after SQLite has closed it, which else would lose its locks
+
+
+def _open_part(copy: Path) -> tuple[Path, int]:
+    """Make a file in which a copy is written, and lock it, so that others see that somebody does."""
+    while True:
+        part = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}.part")
+        handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return part, handle
+        os.close(handle)  # a sweep came between making the file and locking it
+
+
+def _sweep_parts(copy: Path) -> None:
+    """Take away the copies that nobody writes any more: their upgrades were killed."""
+    for part in copy.parent.glob(f"{copy.name}.*.part"):
+        with suppress(FileNotFoundError, BlockingIOError):
+            handle = os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for left in copy.parent.glob(f"{part.name}*"):
+                    left.unlink()
+            finally:
+                os.close(handle)
 
 
 def drop_copy(folder: Path, *, older_than_days: float = 0) -> None:
     """Take the copy from before an upgrade away: what is erased since then is still in it."""
     copy = folder / BEFORE_UPGRADE
     with translated(copy), suppress(FileNotFoundError):
+        _sweep_parts(copy)
         if time.time() - copy.stat().st_mtime >= older_than_days * 86400:
             for file in (copy, *copy.parent.glob(f"{BEFORE_UPGRADE}-*")):
                 file.unlink()

@@ -212,8 +212,10 @@ class BackupFolder:
         for snapshot in self.snapshots():
             known.update(snapshot.files)
         found: dict[str, int] = {}
+        for left in (self.folder / "snapshots").glob(".*.part"):  # of a command that was killed: nobody else writes now
+            left.unlink()
         for place in _files(self.folder / "objects"):
-            if place.suffix == ".part":  # what a killed command left: nobody else writes now
+            if place.suffix == ".part":
                 place.unlink()
             else:
                 found[place.name] = place.stat().st_size

@@ -406,6 +406,7 @@ def _unlink_files(tenant: Tenant, number: int) -> tuple[list[str], int]:
     if files:
         with tenant.writing() as db:  # their names go too, before the log is emptied
             db.execute("update erasure set files = '[]' where id = ?", [number])
+            ask_erasure(db)  # once more, where opening the tenant has just emptied it after a kill
     return files, were_there
 
 

@@ -21,6 +21,7 @@ from ruma.tenant.erasing.receipts import (
     SignedReceipt,
     installation_seed,
     read_draft,
+    read_receipt,
     receipts_folder,
     sign,
     write_draft,
@@ -107,7 +108,12 @@ def close_tenant_receipt(settings: Settings, draft: Receipt, memory: Check) -> D
     signed = sign(replace(draft, done_at=now(), checks=checks), installation_seed(settings), "installation")
     stamp = "".join(letter for letter in signed.receipt.done_at if letter.isdigit())
     path = receipts_folder(settings) / f"{stamp}-{draft.number}.json"
-    write_new_file(path, signed.to_json().encode())
+    # One that was killed here has written the receipt, and not taken the draft away yet.
+    written = next(receipts_folder(settings).glob(f"[0-9]*-{draft.number}.json"), None)
+    if written:
+        path, signed = written, read_receipt(read_private_file(written).decode())
+    else:
+        write_new_file(path, signed.to_json().encode())
     for open_one in receipts_folder(settings).glob(f"{_OPEN}*.json"):
         # Also one of a deletion of this tenant that was killed before it began.
         with suppress(KeyStoreError, ValueError, KeyError):
