@@ -6,6 +6,7 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import InputError, SignInError, TooManyError
+from ruma.tenant.audit import list_audit
 from ruma.tenant.home import Home
 from ruma.tenant.people import attempts
 from ruma.tenant.people.attempts import FREE_ACCOUNT, FREE_NETWORK, guard_attempt, note_wrong_secret
@@ -208,3 +209,16 @@ def test_an_old_failure_is_forgotten(tenant: Tenant) -> None:
         record.noted_at -= 25 * 3600
 
     assert fail(tenant) == "failed"
+
+
+def test_guessing_does_not_fill_the_audit_log(tenant: Tenant) -> None:
+    """From one network the 1st, 2nd, 4th, 8th … failure is noted; from many, so many an hour and no more."""
+    before = len(list_audit(tenant, limit=1000))
+    repeat(FREE_NETWORK, lambda number: fail(tenant, f"account {number}"))
+    of_one = [one.details["failures"] for one in list_audit(tenant, thing="sign-in.failed")]
+    repeat(100, lambda number: fail(tenant, f"other {number}", f"203.0.{number}.1"))
+
+    entries = list_audit(tenant, limit=1000, thing="sign-in.failed")
+    assert of_one == [16, 8, 4, 2, 1]
+    assert len(entries) == attempts._NOTED_AN_HOUR == len(list_audit(tenant, limit=1000)) - before
+    assert {one.subject for one in entries} == {""}

@@ -278,6 +278,7 @@ def ask_for_person(
             raise NotFoundError(GONE)
         note_choices(db, conversation_id, choices, time)
         number = add_message(db, conversation_id, "visitor", message, time)
+        note(db, "person.asked", f"conversation {conversation_id}")
     conversation.id, conversation.is_kept = conversation_id, True
     return number
 
