@@ -139,7 +139,7 @@ class Plan:
     """Browsers and networks of sessions, failed sign-ins, who handed over an upload."""
 
     audit: int = 365
-    """The audit log."""
+    """The audit log and the ledger of connections: a year shows what a member or a program did, and whom it reached."""
 
     exports: int = 7
     """Files that were made for somebody to fetch: each is a copy of much that is personal."""

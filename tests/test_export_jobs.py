@@ -14,6 +14,7 @@ from ruma.config import Settings
 from ruma.errors import ConflictError, InputError, NotFoundError, StoreError
 from ruma.privacy.export_jobs import ExportWorker
 from ruma.privacy.exporting import write_export
+from ruma.privacy.retention import remove_old_exports
 from ruma.tenant.audit import list_audit
 from ruma.tenant.copying.contents import Scope
 from ruma.tenant.copying.exports import (
@@ -24,10 +25,11 @@ from ruma.tenant.copying.exports import (
     find_export,
     list_exports,
     remove_export,
-    remove_old_exports,
     take_export,
 )
 from ruma.tenant.home import Home
+from ruma.tenant.keeping.believed_time import Machine
+from ruma.tenant.keeping.holds import end_hold, set_hold
 from ruma.tenant.keys import envelopes
 from ruma.tenant.keys.envelopes import BLOCK, EnvelopeWriter, make_envelope, open_envelope
 from ruma.tenant.tenant import Tenant
@@ -152,7 +154,7 @@ def test_an_export_that_is_removed_while_it_is_made_leaves_nothing(tenant: Tenan
     assert (list_exports(tenant), names_in(tenant)) == ([], [])
 
 
-def test_old_exports_go_with_their_files(tenant: Tenant) -> None:
+def test_old_exports_go_with_their_files(tenant: Tenant, settings: Settings) -> None:
     """After its days an export is removed, and one that is younger stays."""
     for _ in range(2):
         ask_export(tenant, Scope(), asked_by="Ada")
@@ -160,12 +162,33 @@ def test_old_exports_go_with_their_files(tenant: Tenant) -> None:
     with tenant.writing() as db:
         db.execute("update export set made_at = '2020-01-01T00:00:00Z' where id = 1")
 
-    assert remove_old_exports(tenant, 7) == 1
+    assert remove_old_exports(tenant, settings) == 1
 
     left = list_exports(tenant)
     assert [one.id for one in left] == [2]
     assert names_in(tenant) == [left[0].sealed_id]
     assert list_audit(tenant, limit=1)[0].action == "export.removed"
+
+
+def test_a_clock_that_jumps_removes_no_export(tenant: Tenant, settings: Settings) -> None:
+    """An export goes when its days have gone by, whatever the clock said in between, and stays while all is held."""
+    ask_export(tenant, Scope(), asked_by="Ada")
+    make(tenant)
+    day, begun = 86400.0, Machine(time.time(), "first", 1000.0)
+
+    def remove(*, wall_days: float, days: float) -> int:
+        machine = Machine(begun.wall + wall_days * day, begun.boot, begun.boot_seconds + days * day)
+        return remove_old_exports(tenant, settings, machine)
+
+    assert remove(wall_days=0, days=0) == 0
+    assert remove(wall_days=400, days=0.1) == 0  # far ahead
+    assert remove(wall_days=-400, days=0.2) == 0  # and far behind
+    assert remove(wall_days=6.9, days=6.9) == 0
+    hold = set_hold(tenant, "a case")
+    assert remove(wall_days=7.1, days=7.1) == 0
+    end_hold(tenant, hold.id)
+    assert remove(wall_days=7.2, days=7.2) == 1
+    assert (list_exports(tenant), names_in(tenant)) == ([], [])
 
 
 def test_only_so_many_exports_wait(tenant: Tenant) -> None:

@@ -388,7 +388,7 @@ def test_what_is_no_zip_is_refused(content: bytes, elsewhere: Home, tmp_path: Pa
     file = tmp_path / "a.zip"
     file.write_bytes(content)
 
-    assert "zip" in refused(elsewhere, file)
+    assert f"{file} is no zip" in refused(elsewhere, file)
 
 
 def test_a_damaged_zip_is_refused(file: Path, elsewhere: Home) -> None:

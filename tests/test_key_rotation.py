@@ -8,7 +8,10 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import KeyStoreError, NotFoundError, WrongKeyError
+from ruma.privacy.exporting import write_export
 from ruma.tenant.audit import list_audit
+from ruma.tenant.copying.contents import Scope
+from ruma.tenant.copying.exports import ask_export, fetch_export, take_export
 from ruma.tenant.home import Home
 from ruma.tenant.keys.keys import Key
 from ruma.tenant.keys.rotation import NewKey, Rotated, move_key, reseal_files, rotate_key
@@ -16,7 +19,7 @@ from ruma.tenant.keys.sealed_keys import SealedKeys
 from ruma.tenant.knowledge.documents import list_documents, read_original_of, store_document
 from ruma.tenant.knowledge.originals import read_original, seal_original
 from ruma.tenant.knowledge.sources import add_source
-from ruma.tenant.knowledge.uploads import list_uploads, read_upload, receive_upload
+from ruma.tenant.knowledge.uploads import find_upload, list_uploads, read_upload, receive_upload, take_upload
 from ruma.tenant.tenant import KEY_CHANGE, Tenant
 from tests.making import EMBEDDER, make_document
 
@@ -171,6 +174,37 @@ def test_a_removed_tenant_is_not_taken_for_a_rotated_one(tenant: Tenant, setting
 
     with pytest.raises(NotFoundError):
         tenant.check_present()
+
+
+def test_resealing_covers_uploads_and_exports(tenant: Tenant, settings: Settings) -> None:
+    """What waits to be read and what waits to be fetched get new keys too; an upload in somebody's hands is left."""
+    home = Home(settings)
+    uploads = [
+        receive_upload(tenant, f"{name}.txt", [name.encode()], **UPLOAD)  # type: ignore[arg-type]
+        for name in ("hours", "prices")
+    ]
+    ask_export(tenant, Scope(), asked_by="Ada")
+    making = take_export(tenant)
+    assert making
+    with making:
+        write_export(tenant, making.export.scope, making)
+        making.finish()
+    exported = b"".join(fetch_export(tenant, 1))
+    old = {path.name for folder in (tenant.uploads_folder, tenant.exports_folder) for path in folder.iterdir()}
+    rotate(home)
+
+    taken = take_upload(tenant)
+    assert taken
+    with taken:
+        assert list(reseal_files(home, "acme")) == [3, 3, 2, 1]
+    assert list(reseal_files(home, "acme")) == [1, 0]
+
+    files = {path.name for folder in (tenant.uploads_folder, tenant.exports_folder) for path in folder.iterdir()}
+    assert len(files) == 3
+    assert not files & old
+    read = [b"".join(read_upload(tenant, find_upload(tenant, one.id))) for one in uploads]
+    assert read == [b"hours", b"prices"]
+    assert b"".join(fetch_export(tenant, 1)) == exported
 
 
 def test_resealing_gives_every_original_a_new_key(tenant: Tenant, settings: Settings) -> None:

@@ -4,8 +4,11 @@ import pytest
 
 from ruma.config import Plan, Settings, load_plans, load_settings
 from ruma.errors import InputError
+from ruma.privacy.policy import write_policy
+from ruma.privacy.retention import enforce, give_plan, keep_less
 from ruma.tenant.audit import list_audit
 from ruma.tenant.keeping.plans import is_known, promised_plan, read_plan, remember_plan, set_plan, shorten
+from ruma.tenant.policy_versions import list_versions
 from ruma.tenant.tenant import Tenant
 
 
@@ -31,6 +34,22 @@ def test_the_operator_gives_another_plan(tenant: Tenant, settings: Settings) -> 
     assert read_plan(tenant, settings) == Plan(name="short", conversations=14)
     assert list_audit(tenant)[0].action == "plan.set"
     assert load_settings().home == settings.home
+
+
+def test_other_days_are_in_the_privacy_policy_at_once(tenant: Tenant, settings: Settings) -> None:
+    """Whoever gives another plan, keeps less or enforces what the file says now makes the next version with it."""
+    write_policy(tenant, settings)
+    write_plans(settings, "[plans.short]\nconversations = 14\n")
+
+    give_plan(tenant, settings, "short")
+    assert "Conversations: 14 days" in list_versions(tenant)[0].text
+    keep_less(tenant, settings, {"conversations": 13})
+    assert "Conversations: 13 days" in list_versions(tenant)[0].text
+    write_plans(settings, "[plans.short]\nconversations = 12\n")
+    enforce(tenant, settings)
+    assert "Conversations: 12 days" in list_versions(tenant)[0].text
+
+    assert [one.id for one in list_versions(tenant)] == [4, 3, 2, 1]
 
 
 def test_a_plan_that_is_not_there_cannot_be_given(tenant: Tenant, settings: Settings) -> None:

@@ -175,7 +175,12 @@ BREAKS: dict[str, list[Callable[[Tenant, Home, Patch], None]]] = {
         sql(
             """insert into session (secret_hash, member_id, epoch, started_at, seen_at, browser, address)
                values (x'00', 1, 0, 1e9, 1e9, 'Firefox', '203.0.113.0/24')"""
-        )
+        ),
+        sql("insert into attempt values (x'00', 1, 1, '2020-01-01T00:00:00Z')"),
+        sql(
+            """insert into upload (kind, name, size_bytes, sealed_id, state, added_by, added_at)
+               values ('text', 'x', 1, 'x', 'done', 'Ada', '2020-01-01T00:00:00Z')"""
+        ),
     ],
     "kept-audit": [
         sql(
@@ -183,13 +188,27 @@ BREAKS: dict[str, list[Callable[[Tenant, Home, Patch], None]]] = {
                where id = (select min(id) from audit);
                insert into audit (id, at, actor_kind, actor_id, address, action, subject, details, hash)
                values (9999, '2020-01-01T00:00:00Z', 'ruma', 0, '', 'a.done', '', '{}', x'00')"""
-        )
+        ),
+        sql(
+            """insert into connection (at, purpose, host, port, actor_kind, actor_id)
+               values ('2020-01-01T00:00:00Z', 'the policy is checked against the running server', 'x', 1, 'ruma', 0)"""
+        ),
     ],
     "kept-exports": [
         sql(
             """insert into export (kind, state, sealed_id, has_password, asked_by, asked_at, made_at)
                values ('tenant', 'done', 'x', 0, 'Ada', '2020-01-01T00:00:00Z', '2020-01-01T00:00:00Z')"""
         )
+    ],
+    "kept-receipts": [
+        sql(
+            """insert into rights_request (kind, origin, received_on, due_on, state, closed_at)
+               values ('access', 'operator', '2019-12-01', '2020-01-01', 'done', '2020-01-01T00:00:00Z')"""
+        ),
+        sql(
+            """insert into erasure (asked_at, draft, receipt, secret, pieces, terms, files)
+               values ('2020-01-01T00:00:00Z', '{}', '{}', x'00', x'00', x'00', '[]')"""
+        ),
     ],
     "recipients": [unlisted_connection],
     "telemetry": [

@@ -17,6 +17,7 @@ from ruma.cli.output import (
     ask_line,
     ask_secret,
     note,
+    plural,
     print_json,
     print_pairs,
     print_table,
@@ -76,7 +77,7 @@ def rotate(
     ctx: typer.Context,
     names: NamesArgument = None,
     every: AllOption = False,
-    reseal: Annotated[bool, typer.Option("--reseal", help="Also seal every original anew, with a new key.")] = False,
+    reseal: Annotated[bool, typer.Option("--reseal", help="Also seal every file anew, with a new key.")] = False,
     recovery_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the new recovery keys into this new file as well.")
     ] = None,
@@ -113,8 +114,9 @@ def rotate(
 
 
 def reseal(ctx: typer.Context, names: NamesArgument = None, every: AllOption = False, home: HomeOption = None) -> None:
-    """Seal originals anew whose own keys are older than the tenant's.
+    """Seal files anew whose own keys are older than the tenant's.
 
+    Originals, uploads that wait and exports.
     Goes on where an interrupted run stopped.
     """
     from ruma.tenant.keys.rotation import reseal_files
@@ -323,8 +325,10 @@ def _write_recovery(file: Path, new: NewKey) -> None:
 
 
 def _show_resealing(name: str, steps: Iterator[int]) -> None:
-    count = max(steps, default=0)
-    note(f"{count} originals of {name} were sealed anew.")
+    counts = list(steps)
+    note(f"{plural(counts[0] - counts[-1], 'file')} of {name} sealed anew.")
+    if counts[-1]:
+        note(f"{counts[-1]} more in use at this moment: run `ruma keys reseal {name}` again.")
 
 
 def _print_line(data: dict[str, Any]) -> None:

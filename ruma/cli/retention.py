@@ -96,8 +96,7 @@ def set_plan(
 
     It counts from the next run on: see what would go with `ruma retention --dry-run`.
     """
-    from ruma.privacy.retention import describe
-    from ruma.tenant.keeping.plans import set_plan as give_plan
+    from ruma.privacy.retention import describe, give_plan
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(name)

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from ruma.errors import InputError, RumaError
@@ -33,13 +34,14 @@ _LOCAL_HEADER = 30
 class ArchiveReader:
     """An archive whose list of files was checked, read one file at a time."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Read the list of files.
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        """Read the list of files; *path* is what the file is called.
 
         Raises:
             InputError: It is no zip, or not one that Ruma wrote.
         """
-        with _refused():
+        self._path = path
+        with _refused(path):
             self._zip = zipfile.ZipFile(file)
         self._left = MOST_BYTES
         self._infos = _checked(self._zip)
@@ -87,7 +89,7 @@ class ArchiveReader:
         if info is None:
             raise InputError(f"The file {name} is missing in the export.")
         size = 0
-        with _refused(), self._zip.open(info) as file:
+        with _refused(self._path), self._zip.open(info) as file:
             while block := file.read(_BLOCK):
                 size += len(block)
                 self._left -= len(block)
@@ -145,11 +147,13 @@ def _no_number(text: str) -> float:
 
 
 @contextmanager
-def _refused() -> Iterator[None]:
+def _refused(path: Path) -> Iterator[None]:
     """Turn what zipfile raises about a file that is damaged or none into an InputError."""
     try:
         yield
     except RumaError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError, RuntimeError) as exc:
-        raise InputError("The file is no zip that Ruma can read, or is damaged.") from exc
+        raise InputError(
+            f"{path} is no zip that Ruma can read, or is damaged.", hint="It reads what `ruma export` wrote."
+        ) from exc

@@ -11,8 +11,8 @@ from contextlib import suppress
 from ruma.config import Settings
 from ruma.errors import NotFoundError, RumaError, StoreError
 from ruma.privacy.exporting import write_export
-from ruma.tenant.copying.exports import Making, may_have_exports, remove_old_exports, sweep_exports, take_export
-from ruma.tenant.keeping.plans import read_plan
+from ruma.privacy.retention import remove_old_exports
+from ruma.tenant.copying.exports import Making, may_have_exports, sweep_exports, take_export
 from ruma.tenant.tenant import Tenant
 
 NICENESS = 10
@@ -97,7 +97,7 @@ class ExportWorker:
     def _look_after(self, name: str) -> bool:
         """Remove what is too old and make the tenant's next export; tell whether there was one."""
         tenant = self._open_tenant(name)
-        remove_old_exports(tenant, read_plan(tenant, self._settings).exports)
+        remove_old_exports(tenant, self._settings)
         sweep_exports(tenant)
         making = take_export(tenant)
         if making is None:

@@ -94,7 +94,7 @@ def import_export(
         KeyStoreError: No key source can keep the new tenant's key.
     """
     with _opened(file, password) as opened:
-        archive = ArchiveReader(opened)
+        archive = ArchiveReader(opened, file)
         about = _read_about(archive)
         name = check_name(name or str(about.get("tenant", "")))
         with home.building(name) as draft:

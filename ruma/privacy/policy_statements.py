@@ -131,7 +131,7 @@ def _kept(facts: Facts) -> tuple[Statement, ...]:
         ),
         Statement(
             "kept-audit",
-            f"The record of who did what, without names and texts: {_days(plan.audit)}.",
+            f"The record of who did what, without names and texts, and the ledger of connections: {_days(plan.audit)}.",
             check.retention_of("audit"),
         ),
         Statement(
@@ -140,10 +140,15 @@ def _kept(facts: Facts) -> tuple[Statement, ...]:
             check.retention_of("exports"),
         ),
         Statement(
+            "kept-receipts",
+            "Receipts of erasures, and requests that were answered, which prove that it was done: "
+            f"{_days(plan.receipts)}.",
+            check.retention_of("receipts"),
+        ),
+        Statement(
             "kept-rest",
-            f"Receipts of erasures and the register of requests: {_days(plan.receipts)}. The business's documents and "
-            "settings and its members' accounts: until the business removes them.",
-            unchecked="Their number of days is in the plan; the days above are checked by the oldest record of a kind.",
+            "The business's documents and settings and its members' accounts: until the business removes them.",
+            unchecked="They have no number of days: whether the business still needs them, no program can tell.",
         ),
     )
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from ruma.config import Plan, Settings
 from ruma.errors import NotFoundError
+from ruma.privacy.policy import write_policy
 from ruma.tenant.conversing.consents import end_passing
 from ruma.tenant.copying.exports import remove_export
 from ruma.tenant.erasing.erasure import PAUSE_SECONDS, finish_erasure
 from ruma.tenant.keeping.believed_time import Belief, Machine, as_stored, read_machine
 from ruma.tenant.keeping.holds import Hold, list_holds
-from ruma.tenant.keeping.plans import is_known, read_plan, remember_plan
+from ruma.tenant.keeping.plans import is_known, read_plan, remember_plan, set_plan, shorten
 from ruma.tenant.keeping.retention import (
     DAY,
     KindState,
@@ -56,6 +57,28 @@ class Enforced:
     is_plan_known: bool
     is_pending: bool
     """Whether somebody still reads an old state, so that the file keeps what was removed until that ends."""
+
+
+def give_plan(tenant: Tenant, settings: Settings, name: str) -> Plan:
+    """Give a tenant another plan, and return what is in force then; the privacy policy says so at once.
+
+    Raises:
+        InputError: There is no such plan.
+    """
+    plan = set_plan(tenant, settings, name)
+    write_policy(tenant, settings)
+    return plan
+
+
+def keep_less(tenant: Tenant, settings: Settings, days: dict[str, int]) -> Plan:
+    """Keep some kinds for fewer days than the plan does, or for as many; the privacy policy says so at once.
+
+    Raises:
+        InputError: There is no such kind, or the plan keeps it for fewer days.
+    """
+    plan = shorten(tenant, settings, days)
+    write_policy(tenant, settings)
+    return plan
 
 
 def describe(tenant: Tenant, settings: Settings, machine: Machine | None = None) -> Kept:
@@ -102,7 +125,8 @@ def enforce(
         InputError: The plans in the settings are not understood.
         NotFoundError: The tenant was removed meanwhile.
     """
-    remember_plan(tenant, settings)
+    if remember_plan(tenant, settings):  # the operator changed the plan in the file
+        write_policy(tenant, settings)
     plan = read_plan(tenant, settings)
     belief = begin_run(tenant, plan, machine or read_machine(), trusts_clock=trusts_clock)
     end_passing(tenant)
@@ -115,6 +139,16 @@ def enforce(
     end_run(tenant, plan, belief, removed)
     is_pending = not finish_erasure(tenant)
     return Enforced(removed, belief, plan, is_known(plan, settings), is_pending)
+
+
+def remove_old_exports(tenant: Tenant, settings: Settings, machine: Machine | None = None) -> int:
+    """Remove the exports whose days are over by the time that is believed, and return how many.
+
+    Raises:
+        InputError: The plans in the settings are not understood.
+    """
+    belief = keep_time(tenant, machine or read_machine())
+    return _remove_exports(tenant, read_plan(tenant, settings).exports, belief)
 
 
 def is_due(tenant: Tenant, machine: Machine | None = None) -> bool:

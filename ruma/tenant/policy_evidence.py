@@ -74,9 +74,15 @@ def oldest_records(tenant: Tenant) -> dict[str, str]:
     queries = {
         "conversations": """select min(last_at) from conversation where id not in
             (select conversation_id from hold where ended_at is null and conversation_id is not null)""",
-        "technical": "select strftime('%Y-%m-%dT%H:%M:%SZ', min(seen_at), 'unixepoch') from session",
-        "audit": "select min(at) from audit",
-        "exports": "select min(made_at) from export where state = 'done'",
+        "technical": """select min(at) from (
+            select strftime('%Y-%m-%dT%H:%M:%SZ', started_at, 'unixepoch') as at from session
+            union all select noted_at from attempt
+            union all select added_at from upload where added_by <> '' and state in ('done', 'failed'))""",
+        "audit": "select min(at) from (select at from audit union all select at from connection)",
+        "exports": "select min(coalesce(made_at, asked_at)) from export where state in ('done', 'failed')",
+        "receipts": """select min(at) from (
+            select closed_at as at from rights_request
+            union all select asked_at from erasure where receipt is not null)""",
     }
     with tenant.reading() as db:
         found = {kind: db.execute(query).fetchone()[0] for kind, query in queries.items()}

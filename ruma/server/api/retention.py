@@ -10,7 +10,7 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from ruma.errors import InputError
 from ruma.privacy.audit_files import AuditFormat, export_audit
-from ruma.privacy.retention import describe
+from ruma.privacy.retention import describe, keep_less
 from ruma.server.access import MANAGE
 from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.api.documents import DOWNLOAD_HEADERS, attachment
@@ -32,7 +32,6 @@ from ruma.server.retention_shapes import (
 from ruma.server.shapes import Number
 from ruma.tenant.audit import ActorKind, check_audit, list_audit, parse_actor
 from ruma.tenant.keeping.holds import end_hold, list_holds, set_hold
-from ruma.tenant.keeping.plans import shorten
 from ruma.tenant.people.api_keys import list_api_keys
 from ruma.tenant.people.members import list_members
 from ruma.tenant.tenant import Tenant
@@ -57,7 +56,7 @@ def change_days(
     tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], data: JSONBody[DaysChange]
 ) -> RetentionState:
     """Keep some kinds for fewer days than the operator's plan does. The next run removes what is over then."""
-    shorten(tenant, resources.home.settings, {kind: days for kind, days in asdict(data).items() if days is not None})
+    keep_less(tenant, resources.home.settings, {kind: days for kind, days in asdict(data).items() if days is not None})
     return state_of(describe(tenant, resources.home.settings))
 
 

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 
 from ruma.config import KINDS
 from ruma.errors import InputError, RumaError
-from ruma.privacy.retention import describe
+from ruma.privacy.retention import describe, keep_less
 from ruma.server.access import MANAGE
 from ruma.server.api.retention import actor_name, actor_names
 from ruma.server.failures import Problem, describe_failure
@@ -18,14 +18,14 @@ from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.keeping.holds import end_hold, set_hold
-from ruma.tenant.keeping.plans import promised_plan, shorten
+from ruma.tenant.keeping.plans import promised_plan
 from ruma.tenant.keys.key_report import describe_key
 from ruma.tenant.tenant import Tenant
 
 KIND_WORDS = {
     "conversations": ("Conversations", "With their messages and feedback, from the last message on."),
     "technical": ("Technical data", "Browsers and networks of sign-ins, failed tries, who handed over a file."),
-    "audit": ("Audit log", "Who did what, when and from where."),
+    "audit": ("Audit log and ledger", "Who did what, when and from where; and every connection."),
     "exports": ("Exports", "Files that were made to be fetched."),
     "receipts": ("Receipts and requests", "What proves that something was erased, or a request was met."),
 }
@@ -47,7 +47,7 @@ async def save_days(
     sent = await read_form(request)
 
     def save() -> None:
-        shorten(tenant, resources.home.settings, {kind: _number(first(sent, kind)) for kind in KINDS if kind in sent})
+        keep_less(tenant, resources.home.settings, {kind: _number(first(sent, kind)) for kind in KINDS if kind in sent})
 
     return await sync_to_thread(_do, request, tenant, resources, save, sent)
 

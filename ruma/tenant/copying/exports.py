@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -251,23 +251,6 @@ def remove_export(tenant: Tenant, export_id: int) -> None:
         ask_erasure(db)
     sweep_exports(tenant)
     finish_erasure(tenant)
-
-
-def remove_old_exports(tenant: Tenant, days: int) -> int:
-    """Remove the exports that were made, or failed, longer than so many days ago, and return how many they were."""
-    before = f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
-    old = "state in ('done', 'failed') and coalesce(made_at, asked_at) < ?"
-    with tenant.reading() as db:
-        if not db.execute(f"select 1 from export where {old}", [before]).fetchone():
-            return 0
-    with tenant.writing() as db:
-        ids = [row[0] for row in db.execute(f"delete from export where {old} returning id", [before]).fetchall()]
-        for export_id in ids:
-            note(db, "export.removed", f"export {export_id}", days=days)
-        ask_erasure(db)
-    sweep_exports(tenant)
-    finish_erasure(tenant)
-    return len(ids)
 
 
 def may_have_exports(folder: Path) -> bool:

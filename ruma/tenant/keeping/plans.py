@@ -57,14 +57,15 @@ def set_plan(tenant: Tenant, settings: Settings, name: str) -> Plan:
     return read_plan(tenant, settings)
 
 
-def remember_plan(tenant: Tenant, settings: Settings) -> None:
-    """Note what the tenant's plan promises now, should the plan go from the settings later."""
+def remember_plan(tenant: Tenant, settings: Settings) -> bool:
+    """Note what the tenant's plan promises now, should it go from the settings; tell whether it was something else."""
     plan = promised_plan(tenant, settings)
     with tenant.reading() as db:
         kept = db.execute("select promised from retention").fetchone()[0]
     if kept != _days(plan):
         with tenant.writing() as db:
             db.execute("update retention set promised = ? where plan = ?", [_days(plan), plan.name])
+    return kept not in (_days(plan), "{}")
 
 
 def shorten(tenant: Tenant, settings: Settings, days: dict[str, int]) -> Plan:

@@ -4,7 +4,7 @@ Readers go on. Writers wait while the database is copied, and then write to the 
 the old key opens everything or the new one does, and the next command takes away what is left of the other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ruma.tenant.audit import note
@@ -13,7 +13,7 @@ from ruma.tenant.home import Home
 from ruma.tenant.keys.file_keys import keep_keys_of_older_files
 from ruma.tenant.keys.key_changes import Place, begin_change, finish_change, new_place, place_key, switch, taken_back
 from ruma.tenant.keys.keys import Key, KeyStore, key_store_of
-from ruma.tenant.knowledge.documents import seal_anew
+from ruma.tenant.knowledge.sealing_anew import find_older_files, seal_anew
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant
 
@@ -81,20 +81,22 @@ def move_key(home: Home, name: str, store: KeyStore) -> str:
 
 
 def reseal_files(home: Home, name: str) -> Iterator[int]:
-    """Seal every original anew whose key is older than the tenant's, and yield how many are left.
+    """Seal every file anew whose key is older than the tenant's, and yield how many are left.
 
-    Each is exchanged by itself: what an interrupted run did stays done.
+    Originals, uploads that wait and exports. Each is exchanged by itself: what an interrupted run did stays done.
+    The last number is how many were being read just then, and are still as they were.
 
     Raises:
         NotFoundError: There is no such tenant.
-        StoreError: The disk is full, or an original is damaged.
+        StoreError: The disk is full, or a file is damaged.
     """
+    in_use = 0
     with home.open(name) as tenant:
-        waiting = _older_files(tenant)
-        for place, document_id in enumerate(waiting):
-            yield len(waiting) - place
-            seal_anew(tenant, document_id)
-    yield 0
+        waiting = find_older_files(tenant)
+        for place, file in enumerate(waiting):
+            yield len(waiting) - place + in_use
+            in_use += not seal_anew(tenant, file)
+    yield in_use
 
 
 def _write_anew(tenant: Tenant, place: Place, key: Key) -> int:
@@ -117,12 +119,3 @@ def _write_anew(tenant: Tenant, place: Place, key: Key) -> int:
             sync_folder(folder)
         switch(folder, manifest, place, key)
     return files
-
-
-def _older_files(tenant: Tenant) -> Sequence[int]:
-    with tenant.reading() as db:
-        rows = db.execute(
-            """select document.id from document left join file_key on file_id = original_id
-               where coalesce(made_at, '') = '' order by document.id"""
-        ).fetchall()
-    return [row[0] for row in rows]

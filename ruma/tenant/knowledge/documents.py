@@ -351,38 +351,6 @@ def read_original_of(tenant: Tenant, document_id: int) -> Iterator[bytes]:
             original_id = found  # it was sealed anew in this moment
 
 
-def seal_anew(tenant: Tenant, document_id: int) -> None:
-    """Seal a document's original again, with a new key, in the place of the file that is there.
-
-    Raises:
-        DamagedError: The original is damaged, and stays as it is.
-        StoreError: The disk is full, or the database cannot be used.
-    """
-    is_committing = False
-    old_id, new_id, file_key = _original_of(tenant, document_id), secrets.token_hex(16), Key.random()
-    final = tenant.files_folder / new_id
-    part = final.with_suffix(".part")
-    with translated(final):
-        seal_original(read_original(tenant.files_folder / old_id, find_file_key(tenant, old_id)), part, file_key)
-    try:
-        with tenant.writing() as db:
-            sql = "update document set original_id = ? where id = ? and original_id = ?"
-            if not db.execute(sql, [new_id, document_id, old_id]).rowcount:
-                part.unlink()
-                return  # it was removed, or replaced, meanwhile
-            db.execute("delete from file_key where file_id = ?", [old_id])
-            keep_file_key(db, new_id, file_key)
-            part.rename(final)
-            _fsync(tenant)
-            is_committing = True
-    except BaseException:
-        part.unlink(missing_ok=True)
-        if not is_committing:  # as in `store_document`
-            final.unlink(missing_ok=True)
-        raise
-    _unlink(tenant, [old_id])
-
-
 def finish_interrupted(tenant: Tenant) -> None:
     """Finish what a killed command left: pending erasures, and sealed files that belong to no document or upload."""
     finish_erasure(tenant, wait_seconds=0)

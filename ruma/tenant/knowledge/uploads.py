@@ -394,12 +394,11 @@ def _mark_reading(tenant: Tenant, upload: Upload) -> bool:
 
 
 def _mark_lost(tenant: Tenant, upload: Upload) -> None:
-    """Note that an upload's bytes are gone; one that was finished or discarded this moment is left as it is."""
-    sql = (
-        "update upload set state = 'failed', reason = ?, ended_at = ? where id = ? and state in ('waiting', 'reading')"
-    )
+    """Note that an upload's bytes are gone; one that was finished, discarded or sealed anew meanwhile stays."""
+    sql = """update upload set state = 'failed', reason = ?, ended_at = ?
+             where id = ? and sealed_id = ? and state in ('waiting', 'reading')"""
     with tenant.writing() as db:
         is_there = (tenant.uploads_folder / upload.sealed_id).exists()
-        lost = ["was lost before it could be read; add it again.", now(), upload.id]
+        lost = ["was lost before it could be read; add it again.", now(), upload.id, upload.sealed_id]
         if not is_there and db.execute(sql, lost).rowcount:
             note(db, "upload.failed", f"upload {upload.id}")
