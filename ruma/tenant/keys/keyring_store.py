@@ -115,7 +115,7 @@ class SystemKeyring(KeyStore):
             found = ", ".join(name for name in reply["found"] if name != _NONE) or "no keyring"
             raise KeyStoreError(
                 f"The key is kept in the keyring {self.backend}, and this machine now has {found}.",
-                hint=f"Bring that keyring back, {_RECOVER}",
+                hint=f"Bring that keyring back, or its message bus; {_RECOVER} Or {_OTHERS}",
             )
         if "error" in reply:
             raise KeyStoreError(
@@ -165,7 +165,10 @@ def _ask(
     if process.returncode:
         last = (complaint.strip().splitlines() or ["it ended without a word"])[-1]
         # What a backend says when it breaks may repeat what it was given.
-        raise KeyStoreError(f"The keyring cannot be used: {last.replace(value, '***') if value else last}.")
+        raise KeyStoreError(
+            f"The keyring cannot be used: {last.replace(value, '***') if value else last}.",
+            hint=f"Start or mend it, or {_OTHERS}",
+        )
     reply: dict[str, Any] = json.loads(output)
     return reply
 
