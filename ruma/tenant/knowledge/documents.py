@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -182,52 +182,81 @@ def store_document(
         NotFoundError: The tenant, the source, or the document that was corrected was removed meanwhile.
         StoreError: The disk is full, or the database cannot be used.
     """
-    is_committing = False
-    original_id, file_key = secrets.token_hex(16), Key.random()
-    final = tenant.files_folder / original_id
-    part = final.with_suffix(".part")
     tenant.check_present()
-    with translated(final):
-        seal_original([document.original], part, file_key)
-    try:
-        with tenant.writing() as db:
-            _check_embedder(db, tenant, embedder_id)
-            if not db.execute("select 1 from source where id = ?", [source_id]).fetchone():
-                raise NotFoundError(f"The source of {document.name} was removed while it was being read.")
-            old = db.execute(
-                "select id, original_id from document where source_id = ? and name = ?",
-                [source_id, document.name],
-            ).fetchall()
-            if corrects is not None and corrects not in [row[0] for row in old]:
-                raise NotFoundError(f"{document.name} was removed or read again while it was being corrected.")
-            uploads = db.execute("select id from upload where document_id = ?", [corrects]).fetchall()
-            delete_rows(db, [row[0] for row in old])
-            document_id = _insert(db, source_id, document, original_id)
-            keep_file_key(db, original_id, file_key)
-            _touch(db, embedder_id, document.chunks)
-            if corrects is not None:
-                for (upload_id,) in uploads:  # who handed it over is still true
-                    db.execute("update upload set document_id = ? where id = ?", [document_id, upload_id])
-                note(db, "document.corrected", f"document {document_id}", before=corrects, changed=changed)
-            else:
-                replaces = {"replaces": old[0][0]} if old else {}
-                note(db, "document.added", f"document {document_id}", source=source_id, **replaces)
-            if old:
-                ask_erasure(db)
-            part.rename(final)
-            _fsync(tenant)
-            is_committing = True
-    except BaseException:
-        part.unlink(missing_ok=True)
-        # A commit that failed, or was interrupted, can have stored the row all the same, and the row needs its
-        # original; where it did not, `finish_interrupted` takes the file away.
-        if not is_committing:
-            final.unlink(missing_ok=True)
-        raise
-    _unlink(tenant, [row[1] for row in old])
+    with _sealing(tenant, document.original) as original, tenant.writing() as db:
+        _check_embedder(db, tenant, embedder_id)
+        old = _find_old(db, source_id, document.name, corrects)
+        uploads = db.execute("select id from upload where document_id = ?", [corrects]).fetchall()
+        delete_rows(db, list(old))
+        document_id = _insert(db, source_id, document, original.id)
+        _touch(db, embedder_id, document.chunks)
+        if corrects is None:
+            replaces = {"replaces": next(iter(old))} if old else {}
+            note(db, "document.added", f"document {document_id}", source=source_id, **replaces)
+        else:
+            for (upload_id,) in uploads:  # who handed it over is still true
+                db.execute("update upload set document_id = ? where id = ?", [document_id, upload_id])
+            note(db, "document.corrected", f"document {document_id}", before=corrects, changed=changed)
+        if old:
+            ask_erasure(db)
+        original.place(db)
+    _unlink(tenant, list(old.values()))
     if old:
         sweep_uploads(tenant)
     return document_id
+
+
+class _NewOriginal:
+    """A sealed original whose row is not stored yet."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.id, self._key, self._tenant = secrets.token_hex(16), Key.random(), tenant
+        self.final = tenant.files_folder / self.id
+        self.part = self.final.with_suffix(".part")
+        self.is_placed = False
+
+    def seal(self, content: bytes) -> None:
+        """Write it under a name that no reader looks for."""
+        with translated(self.final):
+            seal_original([content], self.part, self._key)
+
+    def place(self, db: "Database") -> None:
+        """Give it its name, as the last thing of the write that stores its row."""
+        keep_file_key(db, self.id, self._key)
+        self.part.rename(self.final)
+        _fsync(self._tenant)
+        self.is_placed = True
+
+
+@contextmanager
+def _sealing(tenant: Tenant, content: bytes) -> Iterator[_NewOriginal]:
+    """Give a new original, and take it away where the write that is to store its row fails."""
+    original = _NewOriginal(tenant)
+    original.seal(content)
+    try:
+        yield original
+    except BaseException:
+        original.part.unlink(missing_ok=True)
+        # A commit that failed, or was interrupted, can have stored the row all the same, and the row needs its
+        # original; where it did not, `finish_interrupted` takes the file away.
+        if not original.is_placed:
+            original.final.unlink(missing_ok=True)
+        raise
+
+
+def _find_old(db: "Database", source_id: int, name: str, corrects: int | None) -> dict[int, str]:
+    """Return the originals of what a new document replaces, by the documents' numbers.
+
+    Raises:
+        NotFoundError: The source, or the document that is corrected, is not there any more.
+    """
+    if not db.execute("select 1 from source where id = ?", [source_id]).fetchone():
+        raise NotFoundError(f"The source of {name} was removed while it was being read.")
+    sql = "select id, original_id from document where source_id = ? and name = ?"
+    old = {row[0]: row[1] for row in db.execute(sql, [source_id, name]).fetchall()}
+    if corrects is not None and corrects not in old:
+        raise NotFoundError(f"{name} was removed or read again while it was being corrected.")
+    return old
 
 
 def remove_documents(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
