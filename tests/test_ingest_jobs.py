@@ -81,7 +81,7 @@ def hand_over(tenant: Tenant, name: str, text: str = "") -> int:
     return receive_upload(tenant, name, blocks, kind="upload", added_by="Ada", most_bytes=10_000_000).id
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     """Wait until something is so."""
     until = time.monotonic() + seconds
     while not condition():
@@ -101,6 +101,31 @@ def test_an_upload_is_read_when_it_is_told_of(worker: UploadWorker, tenants: dic
     wait_for(lambda: find_upload(tenants["acme"], number).state == "done")
     [document] = list_documents(tenants["acme"])
     assert (document.name, document.id) == ("a.md", find_upload(tenants["acme"], number).document_id)
+
+
+def children() -> set[str]:
+    """Return the numbers of the processes that this one has started and that are there yet."""
+    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+def test_one_process_reads_the_uploads_until_none_come(
+    settings: Settings, tenants: dict[str, Tenant], embedder: WatchedEmbedder
+) -> None:
+    """The parser process stays for the next upload, of whichever tenant, and goes after a while without any."""
+    before = children()
+    worker = UploadWorker(settings, lambda name: tenants[name], lambda: embedder, idle_seconds=3)
+    worker.start()
+    seen = []
+    for name in ("acme", "globex"):
+        number = hand_over(tenants[name], "a.md")
+        worker.notify(name)
+        wait_for(lambda name=name, number=number: find_upload(tenants[name], number).state == "done")
+        seen.append(children() - before)
+
+    assert len(seen[0]) == 1
+    assert seen[0] == seen[1]
+    wait_for(lambda: children() == before)
+    worker.stop()
 
 
 def test_what_waited_before_the_start_is_read(worker: UploadWorker, home: Home, tenants: dict[str, Tenant]) -> None:
@@ -172,7 +197,7 @@ def test_a_full_disk_names_no_path_to_members(
 
 def test_a_stop_is_heeded_at_once(worker: UploadWorker, tenants: dict[str, Tenant], embedder: WatchedEmbedder) -> None:
     """In the middle of a long file it ends long before the file would, which waits to be read from its start."""
-    text = "".join(f"Paragraph {number} is about bread number {number}.\n\n" for number in range(20_000))
+    text = "".join(f"Paragraph {number} is about bread number {number}.\n\n" for number in range(8_000))
     number = hand_over(tenants["acme"], "long.md", text)
     worker.start()
     worker.notify("acme")

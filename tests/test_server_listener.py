@@ -270,7 +270,7 @@ def test_a_second_ctrl_c_ends_it_at_once(home: Path) -> None:
         answer.close()
 
         assert code == 0
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 12, "the answer would take 18"
 
 
 def test_a_file_limit_is_raised_as_far_as_allowed() -> None:

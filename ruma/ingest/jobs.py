@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from ruma.config import Settings
 from ruma.errors import DamagedError, NotFoundError, RumaError, StoreError
+from ruma.ingest.reading import Reader
 from ruma.ingest.uploads import ingest_upload
 from ruma.models.vectors import Embedder
 from ruma.tenant.knowledge.uploads import Taken, has_waiting_files, take_upload
@@ -24,6 +25,9 @@ NICENESS = 10
 
 LONGEST_PAUSE = 2.0
 """How many seconds one step waits for chats that are running: ingest is slow beside them, and never stands still."""
+
+IDLE_SECONDS = 60.0
+"""How long the parser process waits for another upload; starting one takes longer than reading most documents."""
 
 _LOOK_SECONDS = 0.05
 _LOG = logging.getLogger("ruma.jobs")
@@ -42,6 +46,8 @@ class UploadWorker:
         open_tenant: Callable[[str], Tenant],
         embedder: Callable[[], Embedder],
         is_busy: Callable[[], bool] = lambda: False,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """Take the ways to a tenant and to the embedder, and the question whether somebody waits for an answer."""
         self._settings = settings
@@ -50,6 +56,8 @@ class UploadWorker:
         self._changed = threading.Condition()
         self._stop_asked = threading.Event()
         self._thread: threading.Thread | None = None
+        self._reader: Reader | None = None
+        self._idle_seconds = idle_seconds
 
     def start(self, names: Iterable[str] = ()) -> None:
         """Begin, with what waits in the directories of these tenants from before."""
@@ -79,6 +87,12 @@ class UploadWorker:
         # On Linux each thread has a niceness of its own, and hands it down to the threads that it starts.
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        try:
+            self._read_all()
+        finally:
+            self._close_reader()
+
+    def _read_all(self) -> None:
         while (name := self._next_name()) is not None:
             try:
                 if self._read_one(name):
@@ -93,7 +107,8 @@ class UploadWorker:
     def _next_name(self) -> str | None:
         with self._changed:
             while not self._names and not self._stop_asked.is_set():
-                self._changed.wait()
+                if not self._changed.wait(self._idle_seconds if self._reader else None):
+                    self._close_reader()
             return None if self._stop_asked.is_set() else self._names.popleft()
 
     def _read_one(self, name: str) -> bool:
@@ -112,7 +127,9 @@ class UploadWorker:
 
     def _ingest(self, taken: Taken, tenant: Tenant) -> None:
         try:
-            outcome = ingest_upload(taken, tenant, self._embedder(), self._settings, give_way=self._give_way)
+            reader = self._open_reader()
+            embedder = self._embedder()
+            outcome = ingest_upload(taken, tenant, embedder, self._settings, give_way=self._give_way, reader=reader)
         except Stopped:
             raise
         except NotFoundError:
@@ -134,6 +151,17 @@ class UploadWorker:
                 taken.fail(outcome.reason)
             else:
                 taken.finish()
+
+    def _open_reader(self) -> Reader:
+        """Return the reader of the upload before; its process ends with this thread, which therefore starts it."""
+        if self._reader is None or self._reader.is_closed:
+            self._reader = Reader()
+        return self._reader
+
+    def _close_reader(self) -> None:
+        if self._reader:
+            self._reader.close()
+            self._reader = None
 
     def _give_way(self) -> None:
         """Wait a little while somebody waits for an answer.

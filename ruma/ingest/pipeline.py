@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from ruma.config import Settings
 from ruma.errors import HeldError
 from ruma.ingest.pairs import restore_pairs
+from ruma.ingest.reading import Reader
 from ruma.ingest.sources import Listing, find_items
 from ruma.ingest.stages import (
     IN_WORK_BYTES,
@@ -104,19 +105,27 @@ def ingest_sources(
 
 
 def ingest_listing(
-    listing: Listing, tenant: Tenant, embedder: Embedder, settings: Settings, *, give_way: GiveWay | None = None
+    listing: Listing,
+    tenant: Tenant,
+    embedder: Embedder,
+    settings: Settings,
+    *,
+    give_way: GiveWay | None = None,
+    reader: Reader | None = None,
 ) -> Iterator[Outcome]:
     """Return the outcomes of ingesting what was found elsewhere, beside other work.
 
     Args:
         give_way: Called often, between two steps that take a moment; it may wait, and ends the ingest by raising.
+        reader: What reads the documents, and is left open, unless the ingest ends before all are read. Its process
+            is started in the calling thread, and ends with that. Without it, the ingest has one of its own.
 
     Raises:
         NotReadyError: Another embedder made the tenant's vectors.
         StoreError: The tenant's database cannot be used.
     """
     check_embedder(tenant, embedder.id)
-    return _run([_find_target(listing, tenant)], tenant, embedder, settings, give_way=give_way)
+    return _run([_find_target(listing, tenant)], tenant, embedder, settings, give_way=give_way, reader=reader)
 
 
 def _find_target(listing: Listing, tenant: Tenant) -> Target:
@@ -133,12 +142,15 @@ def _run(
     remove_missing: bool = False,
     reindex: bool = False,
     give_way: GiveWay | None = None,
+    reader: Reader | None = None,
 ) -> Iterator[Outcome]:
     tasks = [Task(target, item) for target in targets for item in target.listing.items]
     inbox: Inbox = SimpleQueue()
     budget = Budget(IN_WORK_BYTES)
     most_bytes = settings.max_file_mb * 1_000_000
-    reading = ReadingThread(tasks, inbox, budget, embedder, most_bytes=most_bytes, again=reindex)
+    if reader:
+        reader.start()
+    reading = ReadingThread(tasks, inbox, budget, embedder, most_bytes=most_bytes, again=reindex, reader=reader)
     storing = StoringThread(tenant, embedder.id, inbox, budget)
     done = 0
     has_replaced = False

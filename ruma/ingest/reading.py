@@ -65,7 +65,8 @@ class Reader:
         self._limits = limits or Limits()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._is_closed = False
+        self.is_closed = False
+        """Whether it was closed, and reads nothing more."""
 
     def __enter__(self) -> "Reader":
         return self
@@ -109,11 +110,11 @@ class Reader:
 
     def close(self) -> None:
         """End the process; a document that it reads is lost."""
-        self._is_closed = True
+        self.is_closed = True
         self._stop()
 
     def _start(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             raise InputError("was not read: reading was stopped.")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         root = str(Path(__file__).parents[2])
@@ -130,7 +131,7 @@ class Reader:
                 start_new_session=True,
             )
         self._process, self._channel = process, ours
-        if self._is_closed:  # meanwhile, by another thread
+        if self.is_closed:  # meanwhile, by another thread
             self._stop()
             raise InputError("was not read: reading was stopped.")
         ours.settimeout(_START_SECONDS)

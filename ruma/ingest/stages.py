@@ -109,9 +109,17 @@ class ReadingThread(threading.Thread):
     """Reads, parses and splits the documents one after another."""
 
     def __init__(
-        self, tasks: Sequence[Task], inbox: Inbox, budget: Budget, embedder: Embedder, *, most_bytes: int, again: bool
+        self,
+        tasks: Sequence[Task],
+        inbox: Inbox,
+        budget: Budget,
+        embedder: Embedder,
+        *,
+        most_bytes: int,
+        again: bool,
+        reader: Reader | None = None,
     ) -> None:
-        """Set up; `again` reads unchanged documents too."""
+        """Set up; `again` reads unchanged documents too. A reader that is lent is closed only by `stop`."""
         super().__init__(name="ruma-reading", daemon=True)
         self._tasks = tasks
         self._inbox = inbox
@@ -120,25 +128,31 @@ class ReadingThread(threading.Thread):
         self._most_bytes = most_bytes
         self._again = again
         self._stop_asked = threading.Event()
-        self._reader = Reader()
+        self._is_lent = reader is not None
+        self._reader = reader or Reader()
+        self._unread = len(tasks)
 
     def run(self) -> None:
         """Read until the end, or until asked to stop."""
         try:
-            with self._reader:
-                for task in self._tasks:
-                    message = self._read(task)
-                    if self._stop_asked.is_set():
-                        return
-                    self._inbox.put(message)
+            for task in self._tasks:
+                message = self._read(task)
+                if self._stop_asked.is_set():
+                    return
+                self._unread -= 1
+                self._inbox.put(message)
             self._inbox.put(ReadingEnded())
         except BaseException as exc:  # the thread has nobody else to tell
             self._inbox.put(exc)
+        finally:
+            if not self._is_lent:
+                self._reader.close()
 
     def stop(self) -> None:
-        """End the parser process and the thread, whatever they are at."""
+        """End the thread, whatever it is at, and the parser process if there was more to read."""
         self._stop_asked.set()
-        self._reader.close()
+        if self._unread:
+            self._reader.close()
         self._budget.open_wide()
 
     def _read(self, task: Task) -> Result | Split:

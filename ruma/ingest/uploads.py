@@ -2,6 +2,7 @@
 
 from ruma.config import Settings
 from ruma.ingest.pipeline import GiveWay, Outcome, ingest_listing
+from ruma.ingest.reading import Reader
 from ruma.ingest.sources import Item, Listing
 from ruma.models.vectors import Embedder
 from ruma.tenant.knowledge.uploads import Taken
@@ -9,12 +10,19 @@ from ruma.tenant.tenant import Tenant
 
 
 def ingest_upload(
-    taken: Taken, tenant: Tenant, embedder: Embedder, settings: Settings, *, give_way: GiveWay | None = None
+    taken: Taken,
+    tenant: Tenant,
+    embedder: Embedder,
+    settings: Settings,
+    *,
+    give_way: GiveWay | None = None,
+    reader: Reader | None = None,
 ) -> Outcome:
     """Read an upload into the index, and return what became of it. It replaces the document of its name.
 
     Args:
         give_way: Called often, between two steps that take a moment; it may wait, and ends the ingest by raising.
+        reader: What reads it, and is left open, unless the ingest ends before that.
 
     Raises:
         NotReadyError: Another embedder made the tenant's vectors.
@@ -25,5 +33,5 @@ def ingest_upload(
     title = upload.name if upload.kind == "text" else ""
     item = Item(upload.name, load=taken.read, title=title)
     listing = Listing(upload.kind, upload.name, [item])
-    [outcome] = ingest_listing(listing, tenant, embedder, settings, give_way=give_way)
+    [outcome] = ingest_listing(listing, tenant, embedder, settings, give_way=give_way, reader=reader)
     return outcome
