@@ -7,6 +7,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from ruma.business.mail import Outbox
 from ruma.config import Settings, load_settings
 from ruma.models.generator import Generator
 from ruma.server.app import create_app
@@ -196,7 +197,7 @@ def test_model_processes_end_and_caches_are_emptied(tmp_path_factory: pytest.Tem
     renew_tenant(home)
     generators: list[Generator] = [Remembering()]
     with home.open("acme") as tenant:
-        forgetter = Forgetter(lambda: [tenant], lambda: generators)
+        forgetter = Forgetter(lambda: [tenant], lambda: generators, Outbox(home.settings))
         search_vectors(tenant, EMBEDDER.embed_question("delivery"), 3)
         assert tenant.vectors
 
@@ -210,7 +211,7 @@ def test_model_processes_end_and_caches_are_emptied(tmp_path_factory: pytest.Tem
         assert "within 20 seconds" in later.text
         assert isinstance(generators[0], Remembering)
         assert generators[0].forgotten == 0
-        assert "No language model" in Forgetter(lambda: [], lambda: []).forget(tenant).text
+        assert "No language model" in Forgetter(lambda: [], lambda: [], Outbox(home.settings)).forget(tenant).text
 
 
 def test_what_another_process_erased_is_forgotten_too(
@@ -224,7 +225,7 @@ def test_what_another_process_erased_is_forgotten_too(
     renew_tenant(home)
     model = Remembering()
     with home.open("acme") as served, home.open("acme") as other:
-        forgetter = Forgetter(lambda: [served], lambda: [model])
+        forgetter = Forgetter(lambda: [served], lambda: [model], Outbox(home.settings))
         forgetter.start()
         search_vectors(served, EMBEDDER.embed_question("delivery"), 3)
         try:

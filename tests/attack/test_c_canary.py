@@ -5,22 +5,34 @@ the files are read as they lie.
 """
 
 import contextlib
+import http.client
 import io
+import logging
+import os
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from litestar.testing import TestClient
 
 from ruma.config import load_settings
+from ruma.server.app import create_app
+from ruma.server.listener import _Wordless
+from ruma.server.resources import Resources
 from ruma.tenant.home import Home
 from ruma.tenant.keys.file_keys import find_file_key
+from ruma.tenant.knowledge.documents import list_documents
 from ruma.tenant.knowledge.originals import read_original
+from ruma.tenant.knowledge.uploads import list_uploads
+from tests.attack.test_f_routes import HERE, ROUTES, address
 from tests.harness.canary import GOES, Used
+from tests.harness.process import RUMA, environ_of
 from tests.harness.residue import Needles, find_plaintext, find_residue, make_canaries
 from tests.harness.serving import Server
-from tests.serving import FLAGS
+from tests.serving import EMBEDDER, FLAGS, Running, make_tenant, sign_in
 
 SHARED = Path("/dev/shm")
 
@@ -125,3 +137,81 @@ def test_c74_what_is_erased_is_nowhere_and_the_rest_is_there(used: Used) -> None
     assert not [one for one in used.server.open_files() if "tenants/acme" in one]
     assert used.server.send("GET", "/t/acme/").status == 404
     assert used.server.send("GET", "/t/other/").status == 200
+
+
+def test_c27_a_tenant_is_deleted_while_it_answers_and_takes_a_file_in(tmp_path: Path) -> None:
+    """Stream and upload end with a notice, one of two deletions succeeds, and a new tenant of the name has nothing."""
+    with Running(tmp_path / "home", "word " * 600, "0.05") as server:
+        home = Home(load_settings({"home": server.home, **FLAGS}, {}))
+        with home.open("acme") as tenant:
+            old, headers = tenant.id, sign_in(tenant)
+        upload = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        upload.putrequest("PUT", "/t/acme/api/sources/uploads?name=a.txt")
+        for name, value in {**headers, "Content-Length": "200000"}.items():
+            upload.putheader(name, value)
+        upload.endheaders(b"half of it " * 9_000)
+        stream = server.ask()
+        while not stream.readline().startswith(b"event: token"):
+            assert not stream.closed
+        command = [*RUMA, "tenant", "delete", "acme", "--yes"]
+        pipe = subprocess.PIPE
+        deletions = [
+            subprocess.Popen(command, env=environ_of(server.home), stdout=pipe, stderr=pipe, text=True) for _ in "ab"
+        ]
+        ended = sorted((one.wait(timeout=60), one.communicate()[1]) for one in deletions)
+        with contextlib.suppress(OSError):
+            upload.send(b"the other half " * 10_000)
+        told = stream.read()
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            assert upload.getresponse().status >= 400
+        upload.close()
+        home.create("acme")
+        with home.open("acme") as tenant:
+            assert tenant.id != old
+            assert list_documents(tenant) == list_uploads(tenant) == []
+            assert server.ask().status == 401  # nothing of it is published yet
+        held = [os.readlink(one) for one in Path(f"/proc/{server.process.pid}/fd").iterdir() if one.is_symlink()]
+
+    assert [code for code, _ in ended] == [0, 1]
+    assert "There is no tenant acme" in ended[1][1]
+    assert b"event: error" in told
+    assert b"event: done" not in told
+    assert [one for one in held if "tenants" in one and "(deleted)" in one] == []
+
+
+def test_c70_a_mistake_behind_any_route_is_told_without_its_words(tmp_path: Path) -> None:
+    """Whatever an exception says, neither the answer nor the log repeats it, at debug level either."""
+    word, said = make_canaries(1)[0], io.StringIO()
+    home = Home(load_settings({"home": tmp_path / "home", **FLAGS}, {}))
+    make_tenant(home)
+    with home.open("acme") as tenant:
+        headers = sign_in(tenant)
+    handler = logging.StreamHandler(said)
+    handler.setFormatter(_Wordless("%(message)s"))
+    root = logging.getLogger()
+    level = root.level
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"{word} in {headers}")
+
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client,
+    ):
+        patched.setattr(Resources, "tenant", fail)
+        client.follow_redirects = False
+        root.addHandler(handler)
+        root.setLevel(logging.DEBUG)
+        try:
+            failed = 0
+            for method, path, _ in ROUTES:
+                answer = client.request(method, address(path), headers=headers)
+                failed += answer.status_code == 500
+                assert word not in answer.text
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(level)
+
+    assert failed > 100
+    assert said.getvalue().count("RuntimeError") >= failed
+    assert Needles([word, headers["X-Ruma-CSRF"]]).find([("log", said.getvalue().encode())]) == {}

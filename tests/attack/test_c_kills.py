@@ -55,7 +55,7 @@ def some(call: str, every: int, *, is_nightly: bool = False) -> list[object]:
 
 @needs("strace")
 @pytest.mark.parametrize(
-    ("call", "every"), [*some("fsync", 16), *some("unlink", 4), *some("pwrite64", 90, is_nightly=True)]
+    ("call", "every"), [*some("fsync", 16), *some("unlink", 4, is_nightly=True), *some("pwrite64", 90, is_nightly=True)]
 )
 def test_c23_killed_at_any_moment_of_erasing(home: Path, tmp_path: Path, call: str, every: int) -> None:
     """What was erased has a signed receipt and left nothing, what was not is whole, and nothing is between the two."""
@@ -85,7 +85,7 @@ def test_c23_killed_at_any_moment_of_erasing(home: Path, tmp_path: Path, call: s
 @needs("strace")
 @pytest.mark.parametrize(
     ("call", "every"),
-    [*some("rename", 1), *some("fsync", 4, is_nightly=True), *some("pwrite64", 20, is_nightly=True)],
+    [*some("rename", 1, is_nightly=True), *some("fsync", 4, is_nightly=True), *some("pwrite64", 20, is_nightly=True)],
 )
 def test_k30_a_worker_that_is_killed_at_any_moment(home: Path, tmp_path: Path, call: str, every: int) -> None:
     """The next one makes the export whole, or says why not; nothing lies about, and nothing in clear."""

@@ -1,0 +1,70 @@
+"""The memory of the language model's process: what is erased is in none that is left, and was in the one before."""
+
+import os
+import re
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from litestar.testing import TestClient
+
+from ruma.config import load_settings
+from ruma.models.generator import LocalGenerator
+from ruma.models.language_models import BUILT_IN, find_model, list_models
+from ruma.server.app import create_app
+from ruma.tenant.home import Home
+from tests.harness.residue import make_canaries
+from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in, store
+
+pytestmark = pytest.mark.skipif(
+    not any(model.name == BUILT_IN for model in list_models(load_settings(environ={}))),
+    reason="the extra [demo] with the built-in language model is not installed",
+)
+_REGION = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw")
+
+
+def memory_of(process: int) -> bytes:
+    """Return all that a process has written into its memory; root may read it, though the process forbids others to."""
+    found = []
+    try:
+        with open(f"/proc/{process}/mem", "rb", buffering=0) as memory:
+            for line in Path(f"/proc/{process}/maps").read_text().splitlines():
+                if region := _REGION.match(line):
+                    begin, end = (int(place, 16) for place in region.groups())
+                    found.append(os.pread(memory.fileno(), end - begin, begin))
+    except PermissionError:
+        if "RUMA_NIGHTLY" in os.environ:
+            raise
+        pytest.skip("this user may not read the memory of a process that forbids it")
+    return b"".join(found)
+
+
+def test_c25_no_model_process_remembers_what_was_erased(tmp_path: Path) -> None:
+    """A document's words are in the process that wrote from them; it ends with the erasure, and the next has none."""
+    mark = make_canaries(1)[0]
+    home = Home(load_settings({"home": tmp_path / "home", **FLAGS}, {}))
+    make_tenant(home)
+    with home.open("acme") as tenant:
+        section = ("Prices", None, [f"Delivery to Quillby costs {mark} pounds."])
+        document = store(tenant, "quillby.md", "Quillby", [section])
+        headers = sign_in(tenant)
+    asked = {"mode": "write", "question": "What does delivery to Quillby cost?"}
+    model = find_model(load_settings(environ={}), BUILT_IN)
+    with (
+        closing(LocalGenerator(model, threads=1, context_tokens=1024)) as generator,
+        TestClient(create_app(home, lambda: EMBEDDER, lambda _: generator), base_url="http://127.0.0.1:8420") as client,
+    ):
+        told = client.post("/t/acme/api/chat", json=asked, headers=headers).json()
+        first = generator.pid
+        assert told["mode"] == "write", told
+        assert mark.encode() in memory_of(first), "it never was there: the search after the erasure proves nothing"
+
+        erased = client.delete(f"/t/acme/api/documents/{document}", headers=headers)
+        receipt = client.get(f"/t/acme/api/erasures/{erased.headers['x-ruma-receipt']}", headers=headers)
+        other = {"mode": "write", "question": QUESTION}
+        assert client.post("/t/acme/api/chat", json=other, headers=headers).json()["mode"] == "write"
+
+        assert not Path(f"/proc/{first}").exists()
+        assert generator.pid not in (0, first)
+        assert mark.encode() not in memory_of(generator.pid)
+        assert "was ended" in receipt.text
