@@ -16,6 +16,7 @@ from ruma.tenant.home import Home
 from ruma.tenant.keys.keys import Key
 from ruma.tenant.keys.rotation import NewKey, Rotated, move_key, reseal_files, rotate_key
 from ruma.tenant.keys.sealed_keys import SealedKeys
+from ruma.tenant.knowledge import uploads
 from ruma.tenant.knowledge.documents import list_documents, read_original_of, store_document
 from ruma.tenant.knowledge.originals import read_original, seal_original
 from ruma.tenant.knowledge.sources import add_source
@@ -179,7 +180,7 @@ def test_a_removed_tenant_is_not_taken_for_a_rotated_one(tenant: Tenant, setting
 def test_resealing_covers_uploads_and_exports(tenant: Tenant, settings: Settings) -> None:
     """What waits to be read and what waits to be fetched get new keys too; an upload in somebody's hands is left."""
     home = Home(settings)
-    uploads = [
+    received = [
         receive_upload(tenant, f"{name}.txt", [name.encode()], **UPLOAD)  # type: ignore[arg-type]
         for name in ("hours", "prices")
     ]
@@ -202,9 +203,28 @@ def test_resealing_covers_uploads_and_exports(tenant: Tenant, settings: Settings
     files = {path.name for folder in (tenant.uploads_folder, tenant.exports_folder) for path in folder.iterdir()}
     assert len(files) == 3
     assert not files & old
-    read = [b"".join(read_upload(tenant, find_upload(tenant, one.id))) for one in uploads]
+    read = [b"".join(read_upload(tenant, find_upload(tenant, one.id))) for one in received]
     assert read == [b"hours", b"prices"]
     assert b"".join(fetch_export(tenant, 1)) == exported
+
+
+def test_an_upload_that_was_sealed_anew_is_not_lost(
+    tenant: Tenant, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that looked for it under its old name, because both came together, leaves it waiting."""
+    home, usual = Home(settings), uploads.lock_file
+    receive_upload(tenant, "hours.txt", [b"Open at 7."], **UPLOAD)  # type: ignore[arg-type]
+    rotate(home)
+
+    def lock(path: Path) -> int | None:
+        monkeypatch.setattr(uploads, "lock_file", usual)
+        assert list(reseal_files(home, "acme")) == [1, 0]
+        return usual(path)
+
+    monkeypatch.setattr(uploads, "lock_file", lock)
+
+    assert take_upload(tenant) is None
+    assert [one.state for one in list_uploads(tenant)] == ["waiting"]
 
 
 def test_resealing_gives_every_original_a_new_key(tenant: Tenant, settings: Settings) -> None:
