@@ -26,7 +26,7 @@ from ruma.tenant.tenant import Tenant
 from tests.harness.disk import on_small_disk
 from tests.harness.needs import needs
 from tests.harness.oracle import check_modes, check_tenant
-from tests.harness.process import RUMA, STORE, UPLOAD, environ_of, ruma
+from tests.harness.process import RUMA, STORE, UPLOAD, environ_of, ruma, store
 from tests.harness.residue import clear_pages
 from tests.harness.storing import states_after
 from tests.harness.strace import Run, every_point
@@ -56,11 +56,6 @@ def home(tmp_path: Path) -> Path:
     assert store(home, "old", "a").returncode == 0
     shutil.copytree(home, tmp_path / "copy", symlinks=True)
     return home
-
-
-def store(home: Path, *steps: str) -> Run:
-    """Take steps in a process of their own."""
-    return subprocess.run([*STORE, "acme", *steps], env=environ_of(home), capture_output=True, text=True, timeout=60)
 
 
 def put_back(home: Path) -> None:

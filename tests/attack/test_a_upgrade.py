@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +19,9 @@ from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from ruma.tenant.tenant import Tenant
 from tests.backing import store_numbered
 from tests.harness.needs import needs
-from tests.harness.process import environ_of
+from tests.harness.process import STORE, environ_of
 from tests.harness.strace import Run, every_point
 
-_OPEN = """
-from ruma.config import load_settings
-from ruma.tenant.home import Home
-Home(load_settings()).open("acme").close()
-"""
-OPEN = [sys.executable, "-c", _OPEN]
 FIRST = schema.first_tables.__name__
 QUESTIONS = 40
 
@@ -114,7 +107,7 @@ def test_a08_killed_at_any_moment_of_an_upgrade(old_home: Path, tmp_path: Path, 
                 Home(settings).open("acme")
 
     every_point(
-        OPEN,
+        [*STORE, "acme"],
         call,
         every=every,
         env=environ_of(old_home),

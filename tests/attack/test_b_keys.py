@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.harness.residue import find_plaintext, make_canaries
 from tests.making import EMBEDDER, make_document
 
 CREATE = ["tenant", "create", "acme"]
+nightly = partial(pytest.param, marks=pytest.mark.nightly)
 SOURCES = ("credential", "keyring", "command", "file", "passphrase")
 
 
@@ -133,7 +135,7 @@ def test_b16_a_lost_key_file_is_mended_with_the_recovery_key(settings: Settings,
     Home(settings).open("acme").close()
 
 
-@pytest.mark.parametrize("name", ["Null", "Forgetful", "Truncating", "Newline", "Denying", "Locked"])
+@pytest.mark.parametrize("name", ["Null", "Forgetful", "Truncating", "Newline", *map(nightly, ["Denying", "Locked"])])
 def test_b17_a_keyring_that_pretends(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -351,7 +353,7 @@ def test_b19_a_locked_keyring_stops_its_own_tenants_only(
     assert not any(json.loads((tmp_path / "keyring.json").read_text()).values())
 
 
-@pytest.mark.parametrize("name", ["Forgetful", "Truncating", "Newline", "Denying", "Locked"])
+@pytest.mark.parametrize("name", ["Truncating", *map(nightly, ["Forgetful", "Newline", "Denying", "Locked"])])
 def test_b17_moving_to_a_keyring_that_pretends(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

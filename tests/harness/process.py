@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.harness.forking import COMMAND, STORING, UPLOADING, Run, run_forked
+
 ROOT = Path(__file__).parents[2]
-RUMA = [sys.executable, "-m", "tests.harness.command"]
-STORE = [sys.executable, "-m", "tests.harness.storing"]
-UPLOAD = [sys.executable, "-m", "tests.harness.uploading"]
+RUMA, STORE, UPLOAD = ([sys.executable, "-m", name] for name in (COMMAND, STORING, UPLOADING))
 
 
 def environ_of(home: Path, **more: str) -> dict[str, str]:
@@ -24,18 +24,19 @@ def environ_of(home: Path, **more: str) -> dict[str, str]:
     }
 
 
-def ruma(
-    *args: object, home: Path, typed: str = "", timeout: float = 60, **more: str
-) -> "subprocess.CompletedProcess[str]":
+def ruma(*args: object, home: Path, typed: str = "", timeout: float = 60, **more: object) -> Run:
     """Return what one command printed and how it ended."""
-    return subprocess.run(
-        [*RUMA, *map(str, args)],
-        env=environ_of(home, **more),
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    environ, words = environ_of(home, **{name: str(value) for name, value in more.items()}), [*map(str, args)]
+    if more.keys() & {"PYTHONPATH", "LD_PRELOAD"}:  # what changes how Python starts
+        return subprocess.run(
+            [*RUMA, *words], env=environ, input=typed, capture_output=True, text=True, timeout=timeout
+        )
+    return run_forked([COMMAND, *words], env=environ, typed=typed, timeout=timeout)
+
+
+def store(home: Path, *steps: str) -> Run:
+    """Take steps of `tests.harness.storing` in the tenant acme, in a process of their own."""
+    return run_forked([STORING, "acme", *steps], env=environ_of(home))
 
 
 def is_running(process: int) -> bool:
