@@ -11,6 +11,7 @@ from ruma.server.addresses import PublicAddress
 from ruma.server.app import create_app
 from ruma.server.listener import invite_owners
 from ruma.server.pages.account import draw_code
+from ruma.tenant.audit import list_audit
 from ruma.tenant.home import Home
 from ruma.tenant.people.api_keys import find_api_key, list_api_keys
 from ruma.tenant.people.joining import accept_invitation, set_up_owner
@@ -147,7 +148,7 @@ def test_a_name_is_changed(client: Client, tenant: Tenant) -> None:
 
 
 def test_a_new_password_signs_out_everywhere_but_here(client: Client, tenant: Tenant) -> None:
-    """It needs the old one; this browser gets a new session, and the others have none."""
+    """It needs the old one; this browser gets a new session, the others none, and the log says whose deed it was."""
     member = find_member(tenant, "owner@acme.example")
     begin_session(tenant, member.id)
 
@@ -161,6 +162,7 @@ def test_a_new_password_signs_out_everywhere_but_here(client: Client, tenant: Te
     assert len(list_sessions(tenant, member.id)) == 1
     assert done.headers["set-cookie"].split("=")[1] not in client.headers["cookie"]
     assert check_sign_in(tenant, member.email, OTHER)
+    assert list_audit(tenant, thing="password")[0].actor.kind == "member"
     assert client.get(ACCOUNT).status_code == 303  # the old cookie leads to the door
 
 

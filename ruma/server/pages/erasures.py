@@ -13,13 +13,14 @@ from ruma.privacy.erasing import erase_visitor
 from ruma.privacy.receipt_pages import WORDS, describe_actor
 from ruma.privacy.verifying import Verdict, describe_erased, verify_in_tenant
 from ruma.server.access import INBOX, MANAGE, READ, principal_of
+from ruma.server.api.retention import actor_name, actor_names
 from ruma.server.erasure_shapes import VisitorErased, signed_of, visitors_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.conversing.visitors import Mention, find_visitor, mentions, parse_visitor
-from ruma.tenant.erasing.receipts import Kept, find_receipt, list_receipts, public_key_of
+from ruma.tenant.erasing.receipts import Kept, Receipt, find_receipt, list_receipts, public_key_of
 from ruma.tenant.tenant import Tenant
 
 PAGE = 50
@@ -131,6 +132,13 @@ def _search(tenant: Tenant, text: str) -> list[tuple[int, str, list[Mention]]]:
     return [(number, found[0].at if found else "", found[:3]) for number, found in places.items()]
 
 
+def _actor(tenant: Tenant, receipt: Receipt) -> str:
+    """Return who it was: the receipt itself holds no name, so it is looked up while there is one."""
+    if receipt.by_kind in ("member", "key"):
+        return actor_name(actor_names(tenant), receipt.by_kind, receipt.by_number)
+    return describe_actor(receipt)
+
+
 def _receipt_page(
     request: Request[Any, Any, Any], tenant: Tenant, kept: Kept, verdict: Verdict | None
 ) -> Response[str]:
@@ -144,7 +152,7 @@ def _receipt_page(
         kept=kept,
         receipt=signed.receipt if signed else None,
         erased=describe_erased(signed.receipt) if signed else "",
-        actor=describe_actor(signed.receipt) if signed else "",
+        actor=_actor(tenant, signed.receipt) if signed else "",
         words=WORDS,
         verdict=verdict,
         may_verify=principal_of(request).may(MANAGE),
