@@ -77,6 +77,17 @@ def test_vectors_are_those_of_sentence_transformers(embedder: Embedder, referenc
     assert cosine(embedder.embed_question(question), reference.embed_question(question)) > 0.985
 
 
+def test_questions_that_are_asked_at_once_get_their_own_vectors(embedder: Embedder) -> None:
+    """Read in one go, short beside long, each question has the vector that it has alone."""
+    asked = ["Open?", "What does the warranty cover, and for how long?", "Où est la boulangerie ?", "When? " * 40] * 3
+    alone = [embedder.embed_question(text) for text in asked[:4]] * 3
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        together = list(pool.map(embedder.embed_question, asked))
+
+    assert cosine(np.array(together), np.array(alone)) > 0.9999
+
+
 def test_reference_is_sentence_transformers_own_encode(reference: Embedder) -> None:
     """The fallback engine gives what `SentenceTransformer.encode` gives, specials and all."""
     assert isinstance(reference, SentenceTransformerEmbedder)

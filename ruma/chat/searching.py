@@ -142,13 +142,16 @@ def _fuse(found: Findings, chunks: Sequence[StoredChunk], bm25: Mapping[int, flo
     scores = [_score(chunk, *cosines) for chunk, cosines in zip(chunks, compared, strict=True)]
     words = [bm25.get(chunk.id, 0.0) for chunk in chunks]
     early = [score + EARLY_WORDS_WEIGHT * held / total for score, held in zip(scores, words, strict=True)]
-    fused = []
-    for place in sorted(range(len(chunks)), key=lambda place: -early[place])[:COVERED]:
-        chunk, (cosine, parts) = chunks[place], compared[place]
-        marks = mark_stems(sentences_of(chunk), found.stems)
+    best = sorted(range(len(chunks)), key=lambda place: -early[place])[:COVERED]
+    texts = [sentences_of(chunks[place]) for place in best]
+    marked = mark_stems([text for one in texts for text in one], found.stems)
+    fused, end = [], 0
+    for place, one in zip(best, texts, strict=True):
+        marks, end = marked[end : end + len(one)], end + len(one)
         coverage = float((marks @ found.weights).max(initial=0.0)) / total
         score = scores[place] + WORDS_WEIGHT * words[place] / total + COVERAGE_WEIGHT * coverage**2
-        fused.append(FoundPassage(chunk, score, cosine, words[place], parts[1:], marks))
+        cosine, parts = compared[place]
+        fused.append(FoundPassage(chunks[place], score, cosine, words[place], parts[1:], marks))
     return sorted(fused, key=lambda passage: -passage.score)
 
 
