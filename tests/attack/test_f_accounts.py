@@ -29,6 +29,7 @@ from tests.serving import QUESTION, Running, make_tenant, renew_tenant
 EMAIL, PASSWORD, OTHER = "anna@example.com", "harbour violin ticket 83", "lantern gravel opera 51"
 COOKIE, DOOR, ACCOUNT = "__Host-ruma-acme", "/t/acme/sign-in", "/t/acme/account"
 WORDS = " ".join(f"Sentence number {number} is written here [1]." for number in range(200))
+CONVERSATION = "X-Ruma-Conversation"
 SPOOFED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP")
 
 
@@ -313,9 +314,9 @@ def test_f47_a_network_guesses_slowly_at_whomever(server: Running) -> None:
     assert tried[429] >= 30
 
 
-@pytest.mark.parametrize("path", ["api-key", "basic", "reset", "invitation", "setup", "step"])
+@pytest.mark.parametrize("path", ["api-key", "openai", "basic", "reset", "invitation", "setup", "step", "conversation"])
 def test_f47_every_other_secret_is_guessed_at_slowly(server: Running, path: str) -> None:
-    """API keys, basic auth, one-time links and second steps: twenty wrong ones from a network, then waiting.
+    """API keys, basic auth, links, second steps and visitors' secrets: twenty wrong ones from a network, then waiting.
 
     Each guess says that it comes from another address, in every header that proxies use.
     """
@@ -325,6 +326,10 @@ def test_f47_every_other_secret_is_guessed_at_slowly(server: Running, path: str)
         if path in ("api-key", "basic"):
             words = f"Bearer ruma_{number:043}" if path == "api-key" else f"Basic {number:08}"
             answer = send(server, "GET", "/t/acme/api/documents", headers={"Authorization": words, **spoofed})
+        elif path == "openai":
+            answer = send(server, "GET", "/t/acme/v1/models", headers={"Authorization": f"Bearer {number}", **spoofed})
+        elif path == "conversation":
+            answer = send(server, "GET", "/t/acme/api/conversation", headers={CONVERSATION: f"{number:043}", **spoofed})
         elif path == "step":
             form = {"step": f"{number:043}", "code": "000000"}
             answer = send(server, "POST", f"{DOOR}/code", form, headers=spoofed)
