@@ -313,6 +313,11 @@ def test_a_pasted_text_on_the_page(client: Client, editor: Headers, tenant: Tena
     assert "The text needs a title." in wrong.text
     assert "Closed in &lt;August&gt;" in wrong.text
 
+    grows = b"title=Summer&text=" + b"\xff" * 400_000  # what is no UTF-8 becomes a mark of three bytes
+    long = client.post("/t/acme/sources/text", content=grows, headers=editor | FORM)
+    assert long.status_code == 413
+    assert "which is the most that is taken" in long.text
+
 
 def test_removing_on_the_page(client: Client, editor: Headers, tenant: Tenant) -> None:
     """The document goes, and the member is led back to the same place of the list."""

@@ -107,10 +107,10 @@ async def add_text(
     try:
         await sync_to_thread(_keep_text, tenant, principal, resources, title, text)
     except InputError as exc:
-        _, problem = describe_failure(exc)
+        status, problem = describe_failure(exc)
         shown = await sync_to_thread(_look_up, tenant, "", 1)
         sent = {"title": title, "text": text}
-        return await sync_to_thread(_page, request, tenant, resources, shown, problem, sent)
+        return await sync_to_thread(_page, request, tenant, resources, shown, status, problem, sent)
     return lead_to(tenant, "sources", done="added")
 
 
@@ -147,9 +147,9 @@ async def discard(
     try:
         await sync_to_thread(discard_upload, tenant, _number(form, "upload"))
     except ConflictError as exc:
-        _, problem = describe_failure(exc)
+        status, problem = describe_failure(exc)
         shown = await sync_to_thread(_look_up, tenant, "", 1)
-        return await sync_to_thread(_page, request, tenant, resources, shown, problem)
+        return await sync_to_thread(_page, request, tenant, resources, shown, status, problem)
     return _back(tenant, form, done="removed")
 
 
@@ -189,6 +189,7 @@ def _page(
     tenant: Tenant,
     resources: Resources,
     shown: Shown,
+    status: int = 200,
     problem: Problem | None = None,
     sent: dict[str, str] | None = None,
 ) -> Response[str]:
@@ -197,7 +198,7 @@ def _page(
         request,
         tenant,
         current="sources",
-        status=400 if problem else 200,
+        status=status,
         problem=problem,
         sent=sent or {"title": "", "text": ""},
         is_writing=sent is not None,
