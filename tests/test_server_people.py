@@ -6,6 +6,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from ruma.business.mail import Mail, Outbox
 from ruma.config import Settings, load_settings
 from ruma.server.addresses import PublicAddress
 from ruma.server.app import create_app
@@ -17,7 +18,7 @@ from ruma.tenant.people.api_keys import find_api_key, list_api_keys
 from ruma.tenant.people.joining import accept_invitation, set_up_owner
 from ruma.tenant.people.links import list_invitations, peek_link
 from ruma.tenant.people.members import check_sign_in, create_member, find_member, list_members
-from ruma.tenant.people.second_factor import check_code
+from ruma.tenant.people.second_factor import check_code, enable_second_factor, new_factor_secret
 from ruma.tenant.people.sessions import begin_session, list_sessions
 from ruma.tenant.tenant import Tenant
 from tests.serving import EMBEDDER, FLAGS, PASSWORD, renew_tenant, sign_in
@@ -256,3 +257,44 @@ def test_the_server_says_how_the_first_owner_gets_in(settings: Settings, count: 
     else:
         assert "4 tenants" in said[0]
         assert "ruma members link" in said[0]
+
+
+def test_an_owner_takes_a_lost_second_factor_away(client: Client, tenant: Tenant) -> None:
+    """It needs the owner's own password; the other's sessions end, the audit log says who did it, and a mail goes."""
+    sign_in(tenant, "editor")
+    other = find_member(tenant, "editor@acme.example")
+    secret = new_factor_secret()
+    codes = enable_second_factor(tenant, other.id, secret, pyotp.TOTP(secret).now())
+    url = f"{PEOPLE}/{other.id}/second-factor"
+    mails: list[Mail] = []
+
+    class Listening(Outbox):
+        def post(self, mail: Mail, tenant: Tenant) -> bool:
+            mails.append(mail)
+            return super().post(mail, tenant)
+
+    resources = client.app.state.resources
+    before = resources.outbox
+    resources.outbox = Listening(resources.home.settings)
+    try:
+        shown = client.get(PEOPLE)
+        wrong = client.post(url, data={"password": OTHER})
+        kept = find_member(tenant, other.id).has_second_factor, len(list_sessions(tenant, other.id))
+        by_api = client.post(f"/t/acme/api/members/{other.id}/second-factor/remove", json={})
+        done = client.post(url, data={"password": PASSWORD})
+        again = client.post(url, data={"password": PASSWORD})
+    finally:
+        resources.outbox = before
+
+    assert f'action="{url}"' in shown.text
+    assert (wrong.status_code, kept) == (400, (True, 1))
+    assert "not your password" in wrong.text
+    assert (by_api.status_code, done.status_code, again.status_code) == (400, 303, 409)
+    assert not find_member(tenant, other.id).has_second_factor
+    assert list_sessions(tenant, other.id) == []
+    assert not check_code(tenant, other.id, codes[0])
+    noted = next(one for one in list_audit(tenant) if one.action == "second-factor.removed")
+    owner = find_member(tenant, "owner@acme.example")
+    assert (noted.actor.kind, noted.actor.id, noted.subject) == ("member", owner.id, f"member {other.id}")
+    assert [mail.to for mail in mails] == [other.email]
+    assert "The owner switched off" in mails[0].text

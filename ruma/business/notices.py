@@ -159,6 +159,20 @@ def reset_notice(profile: Profile, *, origin: str, tenant: str, member_id: int, 
     return Mail(to, f"A new password for {business}", text, from_name=business, occasion="a new password", about=about)
 
 
+def factor_notice(profile: Profile, *, tenant: str, member_id: int, to: str, remover: str) -> Mail:
+    """Return what tells a member that somebody else switched their second factor off."""
+    business = profile.business_name or tenant
+    text = (
+        f"{remover} switched off the second factor of your account at {business}'s agent.\n\n"
+        "You were signed out everywhere. From now on your password alone signs you in, until you switch a new second "
+        "factor on: on the page of your account.\n\n"
+        f"If you did not ask for this, talk to {remover}, and choose another password.\n"
+    )
+    subject = f"Your second factor at {business} was switched off"
+    about: About = ("member", member_id)
+    return Mail(to, subject, text, from_name=business, occasion="a second factor that is gone", about=about)
+
+
 def visitor_link_notice(
     profile: Profile, *, origin: str, tenant: str, conversation_id: int, to: str, secret: str, language: str
 ) -> Mail:

@@ -53,6 +53,13 @@ class MemberChange:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """That it is really the owner who asks: the owner's own password. An API key needs none."""
+
+    password: str = ""
+
+
+@dataclass(frozen=True)
 class NewInvitation:
     """Whom to invite, and as what."""
 

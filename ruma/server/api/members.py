@@ -13,8 +13,11 @@ from ruma.server.access import MANAGE, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.api.documents import receipt_header
+from ruma.server.factor_removal import remove_factor_of
 from ruma.server.guarding import require_json
+from ruma.server.hashing import in_password_thread
 from ruma.server.member_shapes import (
+    Confirmation,
     MemberChange,
     MemberInfo,
     MemberList,
@@ -82,6 +85,24 @@ def make_member_reset(
     public: PublicAddress = request.app.state.public
     secret = make_reset_link(tenant, find_member(tenant, member_id).email)
     return OneTimeLink(public.link(tenant.name, "reset", secret), is_mailed=False)
+
+
+@post(
+    "/members/{member_id:int}/second-factor/remove",
+    policy=MANAGE,
+    status_code=204,
+    guards=[require_json],
+    responses=fails_with(400, 401, 403, 404, 409, 429),
+)
+async def drop_second_factor(
+    data: JSONBody[Confirmation],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+    member_id: Number,
+) -> None:
+    """Switch a member's second factor off; their sessions end, and they are told by mail where mail is set up."""
+    await in_password_thread(remove_factor_of, tenant, principal, resources.outbox, member_id, data.password)
 
 
 @post(

@@ -77,6 +77,7 @@ def tenant_api() -> Router:
             members.edit_member,
             members.drop_member,
             members.make_member_reset,
+            members.drop_second_factor,
             members.add_invitation,
             members.drop_invitation,
             api_keys.show_keys,

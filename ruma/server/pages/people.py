@@ -14,7 +14,9 @@ from ruma.errors import RumaError
 from ruma.privacy.erasing import erase_member
 from ruma.server.access import MANAGE, Principal
 from ruma.server.addresses import PublicAddress
+from ruma.server.factor_removal import remove_factor_of
 from ruma.server.failures import Problem, describe_failure
+from ruma.server.hashing import in_password_thread
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
@@ -151,6 +153,20 @@ def make_reset(
     return _show_made(request, tenant, principal, make)
 
 
+@post("/t/{name:str}/people/{member_id:int}/second-factor", policy=MANAGE, status_code=200, include_in_schema=False)
+async def drop_second_factor(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+    member_id: Number,
+) -> Response[Any]:
+    """Switch a member's second factor off, after the owner's password was asked for."""
+    password = (await read_form(request)).get("password", [""])[0]
+    change = partial(remove_factor_of, tenant, principal, resources.outbox, member_id, password)
+    return await in_password_thread(_do, request, tenant, principal, change)
+
+
 @post("/t/{name:str}/people/keys", policy=MANAGE, status_code=200, include_in_schema=False)
 async def make_key(
     request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]
@@ -185,6 +201,7 @@ PEOPLE = (
     set_access,
     drop_member,
     make_reset,
+    drop_second_factor,
     make_key,
     drop_key,
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ruma.errors import ConflictError, InputError, NotReadyError
 from ruma.tenant.audit import note
 from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
-from ruma.tenant.people.members import find_member, read_row
+from ruma.tenant.people.members import Member, end_access, find_member, read_row
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -78,11 +78,31 @@ def disable_second_factor(tenant: Tenant, member_id: int) -> None:
     """
     with tenant.writing() as db:
         read_row(db, member_id)
-        db.execute("update member set totp_secret = null where id = ?", [member_id])
-        db.execute("delete from recovery_code where member_id = ?", [member_id])
+        _drop_factor(db, member_id)
         note(db, "second-factor.disabled", f"member {member_id}")
         ask_erasure(db)
     finish_erasure(tenant)
+
+
+def remove_second_factor(tenant: Tenant, member_id: int) -> Member:
+    """Switch a member's second factor off for the member, whose phone is lost, and return the member as it was.
+
+    Every session and open link of the member ends, and the secret and the recovery codes are gone from the file.
+
+    Raises:
+        NotFoundError: There is no such member.
+        NotReadyError: The member has no second factor.
+    """
+    with tenant.writing() as db:
+        member = read_row(db, member_id)
+        if not member.has_second_factor:
+            raise NotReadyError(f"{member.name} has no second factor.")
+        _drop_factor(db, member_id)
+        end_access(db, member_id)
+        note(db, "second-factor.removed", f"member {member_id}")
+        ask_erasure(db)
+    finish_erasure(tenant)
+    return member
 
 
 def replace_recovery_codes(tenant: Tenant, member_id: int) -> list[str]:
@@ -124,6 +144,11 @@ def check_code(tenant: Tenant, member_id: int, code: str) -> bool:
             if used.rowcount:
                 note(db, "recovery-code.used", f"member {member_id}")
         return bool(used.rowcount)
+
+
+def _drop_factor(db: "Database", member_id: int) -> None:
+    db.execute("update member set totp_secret = null where id = ?", [member_id])
+    db.execute("delete from recovery_code where member_id = ?", [member_id])
 
 
 def _step_of(secret: str, code: str) -> int | None:
