@@ -51,7 +51,7 @@ def generator(model: Model) -> Iterator[LocalGenerator]:
 @pytest.fixture
 def own_generator(model: Model) -> Iterator[LocalGenerator]:
     """Return a generator whose process may be harmed."""
-    with closing(LocalGenerator(model, threads=1, silence_seconds=1.0)) as generator:
+    with closing(LocalGenerator(model, threads=1, silence_seconds=2.0)) as generator:
         yield generator
 
 

@@ -56,9 +56,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Assert that a test leaves no thread and no process behind, however it ended its ingest."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = children.read_text()
     yield
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ruma-")] == []
-    assert Path(f"/proc/self/task/{os.getpid()}/children").read_text() == ""
+    assert children.read_text() == before
 
 
 def test_a_folder_becomes_documents(tenant: Tenant, settings: Settings, folder: Path) -> None:

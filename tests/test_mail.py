@@ -243,8 +243,7 @@ def test_mails_that_wait_have_a_limit(tmp_path: Path, tenant: Tenant) -> None:
 
     taken = [outbox.post(MAIL, tenant) for _ in range(20)]
 
-    assert taken.count(True) <= 4
-    assert taken[-1] is False
+    assert 3 <= taken.count(True) <= 4  # the fourth, if the first is in hand by then
     outbox.close()
     assert not Outbox(Settings(home=tmp_path)).post(MAIL, tenant)
 

@@ -103,8 +103,8 @@ def asking(origin: str, ledger: Ledger, *, is_verified: bool = True) -> "Iterato
         yield ask
 
 
-class CertificateError(InputError):
-    """A server's certificate is not one that this machine trusts."""
+class CertificateError(Exception):
+    """A server's certificate is not one that this machine trusts: what that means is for the one who asks to say."""
 
 
 def _split(origin: str) -> SplitResult:

@@ -169,7 +169,11 @@ def test_k74_one_visitor_is_exported_by_number_address_and_mention(tenant: Tenan
     by_number = [find_visitor(tenant, parse_visitor(str(number)))[0] for number in numbers]
 
     assert by_address == by_mention == by_number == numbers
-    rows = list(ArchiveReader(io.BytesIO(export_visitor(tenant, numbers))).rows("data/conversations/0001.jsonl"))
+    rows = list(
+        ArchiveReader(io.BytesIO(export_visitor(tenant, numbers)), Path("export.zip")).rows(
+            "data/conversations/0001.jsonl"
+        )
+    )
     for row in rows:
         stored = read_conversation(tenant, row["id"])
         assert [(one["id"], one["text"]) for one in row["messages"]] == [(one.id, one.text) for one in stored.messages]
