@@ -25,6 +25,7 @@ from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.people.api_keys import list_api_keys
 from ruma.tenant.people.links import make_link
 from ruma.tenant.people.members import find_member
+from ruma.tenant.people.second_factor import enable_second_factor
 from ruma.tenant.tenant import Tenant
 from tests.attack.test_f_routes import ROUTES
 from tests.mailing import mail_server
@@ -298,8 +299,12 @@ def walk_settings(walk: Walk, owner: dict[str, str]) -> None:
     ids = [find_member(tenant, f"{role}@acme.example").id for role in ("viewer", "editor")]
     walk("PATCH", f"{API}/members/{{member_id}}", owner, n=ids[:1], json={"role": "editor"})
     walk("POST", f"{API}/members/{{member_id}}/reset", owner, n=ids[:1])
-    walk("DELETE", f"{API}/members/{{member_id}}", owner, n=ids[:1])
     one = "/t/{name}/people/{member_id}"
+    for path, sent in ((f"{API}/members/{{member_id}}/second-factor/remove", "json"), (f"{one}/second-factor", "data")):
+        factor = pyotp.random_base32()
+        enable_second_factor(tenant, ids[0], factor, pyotp.TOTP(factor).now())
+        walk("POST", path, owner, n=ids[:1], **{sent: {"password": PASSWORD}})
+    walk("DELETE", f"{API}/members/{{member_id}}", owner, n=ids[:1])
     for what, fields in (("role", {"role": "viewer"}), ("reset", {}), ("access", {"disabled": "yes"}), ("remove", {})):
         walk("POST", f"{one}/{what}", owner, n=ids[1:], data=fields)
 

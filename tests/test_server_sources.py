@@ -348,7 +348,7 @@ def test_retry_and_discard_on_the_page(client: Client, editor: Headers, tenant: 
     wait(client, editor, done)
     assert client.post("/t/acme/sources/retry", content=f"upload={done}", headers=editor | FORM).status_code == 303
     refused = client.post("/t/acme/sources/discard", content=f"upload={done}", headers=editor | FORM)
-    assert (refused.status_code, "remove its document" in refused.text) == (400, True)
+    assert (refused.status_code, "remove its document" in refused.text) == (409, True)
 
 
 def test_pages_of_documents(client: Client, editor: Headers, tenant: Tenant) -> None:

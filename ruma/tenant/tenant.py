@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruma.errors import DamagedError, NotFoundError, StoreError
+from ruma.errors import NotFoundError, StoreError
 from ruma.tenant.database import is_busy, is_poisoned, open_database, translated
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.manifest import MANIFEST, Manifest, read_manifest
@@ -213,7 +213,7 @@ class Tenant:
             try:
                 found = open_database(self.folder, key, self.id, name=manifest.database, upgrades=self._upgrades)
                 return found, manifest
-            except DamagedError:
+            except StoreError:
                 if self._stat_manifest() == self._seen:
                     raise  # else its file went in this moment, with the key
 
