@@ -1,7 +1,10 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ruma.chat.languages import LANGUAGES, guess_language
-from ruma.chat.words import MAX_TERMS, content_words, fold, group_by_stem, is_question, mark_stems, split_words
+from ruma.chat.words import MAX_TERMS, content_words, fold, group_by_stem, is_question, mark_stems, split_words, stem
 
 
 def test_words_are_folded_as_the_full_text_index_folds_them() -> None:
@@ -68,3 +71,22 @@ def test_the_words_of_the_languages_are_folded() -> None:
         single = language.stop_words | language.pronouns | language.question_words | language.courtesies
         for entry in (*single, *language.openings, *language.number_questions):
             assert " ".join(split_words(entry)) == entry
+
+
+def test_stems_do_not_depend_on_who_else_stems() -> None:
+    """Threads that stem at the same time get the stems that one alone gets."""
+    words = [f"{start}{middle}{end}" for start in "abcdefgh" for middle in ("relation", "hopeful", "rational", "operat")
+             for end in ("ness", "ities", "ingly", "ization", "ed")]  # fmt: skip
+    stem.cache_clear()
+    alone = [stem(word) for word in words]
+
+    stem.cache_clear()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda turn: [stem(word) for word in words[turn:] + words[:turn]], range(0, 160, 40)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert [sorted(one) for one in found] == [sorted(alone)] * 4

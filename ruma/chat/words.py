@@ -4,6 +4,7 @@ The only module that stems: the index does it with Porter's rules, so the same r
 """
 
 import re
+import threading
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,6 +21,7 @@ MAX_TERMS = 64
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _WORD = re.compile(r"[^\W_]+")
 _PORTER = snowballstemmer.stemmer("porter")
+_ONE_AT_A_TIME = threading.Lock()  # a stemmer holds the word that it works on
 
 
 def fold(text: str) -> str:
@@ -41,7 +43,8 @@ def split_words(text: str) -> list[str]:
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """Return the stem of a folded word."""
-    return str(_PORTER.stemWord(word))
+    with _ONE_AT_A_TIME:
+        return str(_PORTER.stemWord(word))
 
 
 def subject_words(text: str) -> list[str]:
