@@ -26,7 +26,7 @@ from ruma.tenant.copying.backup_folder import (
     open_folder,
     open_with_secret,
 )
-from ruma.tenant.erasing.backups import list_backups
+from ruma.tenant.copying.backups import list_backups
 from ruma.tenant.home import Home
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.knowledge.documents import list_documents, read_original_of, remove_documents

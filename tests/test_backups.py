@@ -1,5 +1,5 @@
 from ruma.tenant.audit import list_audit
-from ruma.tenant.erasing.backups import BackupInfo, begin_backup, finish_backup, keep_backups, list_backups
+from ruma.tenant.copying.backups import BackupInfo, begin_backup, finish_backup, keep_backups, list_backups
 from ruma.tenant.tenant import Tenant
 
 FIRST = BackupInfo("000001-acme", "t1", "/mnt/backup", "2026-01-01T00:00:00Z", is_whole=False)

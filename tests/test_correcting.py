@@ -13,9 +13,9 @@ from ruma.ingest.texts import parse_again
 from ruma.server.app import create_app
 from ruma.tenant.audit import list_audit
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
+from ruma.tenant.conversing.corrections import correct_email, correct_visitor_details
 from ruma.tenant.conversing.inbox import read_for_member
 from ruma.tenant.home import Home
-from ruma.tenant.knowledge.corrections import correct_email, correct_visitor_details
 from ruma.tenant.knowledge.documents import (
     list_documents,
     read_document,

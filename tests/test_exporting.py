@@ -8,8 +8,8 @@ from ruma.errors import NotFoundError
 from ruma.privacy.exporting import export_member, export_visitor, write_export
 from ruma.tenant.audit import list_audit
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.copying.contents import Scope
-from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.people.members import create_member
 from ruma.tenant.tenant import Tenant
 from tests.serving import DELIVERY, PASSWORD, store

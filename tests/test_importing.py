@@ -20,10 +20,10 @@ from ruma.privacy.exporting import export_visitor, write_export
 from ruma.privacy.importing import Imported, import_export
 from ruma.tenant.agents import change_agent, read_agent
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
+from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.copying.contents import Scope
 from ruma.tenant.home import Home
 from ruma.tenant.keys import envelopes
-from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.knowledge.documents import read_document, read_original_of
 from ruma.tenant.knowledge.pairs import all_pairs
 from ruma.tenant.people.members import check_sign_in, create_member, list_members

@@ -72,7 +72,7 @@ def test_a_program_asks_for_an_export_and_fetches_it(client: Client, tenant: Ten
 
 def test_a_visitor_is_exported_by_address(client: Client, tenant: Tenant) -> None:
     """All conversations with the address are in it, and nobody else's."""
-    from ruma.tenant.knowledge.corrections import correct_visitor_details
+    from ruma.tenant.conversing.corrections import correct_visitor_details
 
     numbers = [talk(tenant, f"Question {number}") for number in range(3)]
     for number in numbers[:2]:

@@ -11,8 +11,8 @@ from litestar.testing import TestClient
 from ruma.config import load_settings
 from ruma.errors import ConflictError, InputError
 from ruma.server.app import create_app
-from ruma.tenant.conversing.kept_responses import claim_response, keep_response, release_claim
 from ruma.tenant.home import Home
+from ruma.tenant.kept_responses import claim_response, keep_response, release_claim
 from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.people.api_keys import list_api_keys, revoke_api_key

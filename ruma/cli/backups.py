@@ -351,7 +351,7 @@ def _prune(parts: Parts, target: BackupFolder, keep: Keep, *, only_tenant: str |
 
 def _remove(parts: Parts, target: BackupFolder, removed: list[Snapshot]) -> None:
     """Remove backups, and let the tenants know of it that are there."""
-    from ruma.tenant.erasing.backups import keep_backups
+    from ruma.tenant.copying.backups import keep_backups
 
     freed = target.remove([one.name for one in removed])
     left = [one.name for one in target.snapshots()]

@@ -50,7 +50,7 @@ class Together(Generic[Item, Found]):
         try:
             for asked, found in zip(go, self._do([asked.item for asked in go]), strict=True):
                 asked.found = found
-        except BaseException as exc:
+        except BaseException as exc:  # whatever ended it, nobody in it was found anything
             for asked in go:
                 asked.failure = exc
         finally:

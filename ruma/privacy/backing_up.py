@@ -11,8 +11,7 @@ from ruma import __version__
 from ruma.errors import ConflictError, DamagedError
 from ruma.tenant.clock import now
 from ruma.tenant.copying.backup_folder import BackupFolder, Snapshot, file_name, piece_key
-from ruma.tenant.copying.rows import list_tables, read_pieces
-from ruma.tenant.erasing.backups import (
+from ruma.tenant.copying.backups import (
     BackupInfo,
     Sealed,
     begin_backup,
@@ -22,6 +21,7 @@ from ruma.tenant.erasing.backups import (
     list_sealed,
     place_of,
 )
+from ruma.tenant.copying.rows import list_tables, read_pieces
 from ruma.tenant.keys.file_keys import find_file_key
 from ruma.tenant.knowledge.originals import read_original
 from ruma.tenant.schema import STEPS

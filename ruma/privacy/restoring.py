@@ -12,6 +12,7 @@ from ruma.errors import DamagedError, NotFoundError, StoreError
 from ruma.privacy.backing_up import FORMAT, LARGEST_PIECE, name_of_piece, name_of_sealed
 from ruma.privacy.reapplying import Reapplied, later_receipts, reapply, receipts_in_home
 from ruma.tenant.copying.backup_folder import BackupFolder, Snapshot
+from ruma.tenant.copying.backups import BackupInfo, Sealed, finish_restore, list_sealed, place_of
 from ruma.tenant.copying.rows import (
     Table,
     check_rows,
@@ -22,7 +23,6 @@ from ruma.tenant.copying.rows import (
     write_piece,
 )
 from ruma.tenant.database import create_database
-from ruma.tenant.erasing.backups import BackupInfo, Sealed, finish_restore, list_sealed, place_of
 from ruma.tenant.erasing.receipts import Receipt, read_receipt
 from ruma.tenant.home import Draft, Home
 from ruma.tenant.keys.data_key import Key

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ruma.errors import InputError, NotFoundError
 from ruma.server.access import SAFE_METHODS, Principal, principal_of
-from ruma.tenant.conversing.kept_responses import claim_response, keep_response, release_claim
+from ruma.tenant.kept_responses import claim_response, keep_response, release_claim
 from ruma.tenant.tenant import Tenant
 
 HEADER = "idempotency-key"

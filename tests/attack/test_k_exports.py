@@ -23,12 +23,12 @@ from ruma.privacy.archive_reading import ArchiveReader
 from ruma.privacy.conversation_files import export_conversation, neutral_cell
 from ruma.privacy.exporting import export_visitor, write_export
 from ruma.tenant.conversing.conversations import read_conversation
+from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.conversing.inbox import read_for_member
 from ruma.tenant.conversing.visitors import find_visitor, mentions, parse_visitor
 from ruma.tenant.copying.contents import Scope
 from ruma.tenant.copying.exports import ask_export, fetch_export, list_exports
 from ruma.tenant.home import Home
-from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.knowledge.documents import NewDocument, store_document
 from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant

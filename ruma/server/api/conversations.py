@@ -33,6 +33,7 @@ from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.audit import note_now
 from ruma.tenant.conversing.conversations import Channel
+from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.conversing.inbox import (
     MOST_A_PAGE,
     PAGE,
@@ -44,7 +45,6 @@ from ruma.tenant.conversing.inbox import (
     reopen_conversation,
 )
 from ruma.tenant.conversing.usage import count_usage, list_unanswered
-from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.tenant import Tenant
 
 Page = Annotated[int, QueryParameter(ge=1, le=1_000_000)]

@@ -35,9 +35,9 @@ from ruma.server.rights_shapes import (
     rules_of,
 )
 from ruma.tenant.conversing.consents import change_consent, change_keeping, read_consent, read_keeping
+from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.conversing.inbox import read_for_visitor
 from ruma.tenant.keeping.plans import read_plan
-from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.people.attempts import count_attempt
 from ruma.tenant.tenant import Tenant
 

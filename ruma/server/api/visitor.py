@@ -41,6 +41,7 @@ from ruma.server.rights_shapes import (
 )
 from ruma.server.shapes import ConversationText, Number, conversation_of
 from ruma.tenant.conversing.conversations import read_conversation
+from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.conversing.requests import list_requests
 from ruma.tenant.conversing.visitor_links import (
     LINK_SECONDS,
@@ -53,7 +54,6 @@ from ruma.tenant.conversing.visitor_links import (
     open_visitor_link,
 )
 from ruma.tenant.conversing.visitors import VisitorRef
-from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.people.attempts import count_attempt
 from ruma.tenant.people.entry import guarding_link
 from ruma.tenant.people.members import simplify_email

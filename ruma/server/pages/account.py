@@ -15,7 +15,7 @@ from ruma.server.hashing import in_password_thread
 from ruma.server.pages.shell import first, lead_to, load_anew, read_form, show_member_page
 from ruma.server.pages.signing_in import let_in
 from ruma.server.shapes import Number
-from ruma.tenant.knowledge.corrections import correct_email
+from ruma.tenant.conversing.corrections import correct_email
 from ruma.tenant.people.entry import confirm_password
 from ruma.tenant.people.members import Member, change_member, change_password, find_member
 from ruma.tenant.people.second_factor import (

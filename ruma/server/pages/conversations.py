@@ -24,6 +24,7 @@ from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number, Said, said_of
 from ruma.tenant.conversing.consents import read_consent
+from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.conversing.inbox import (
     PAGE,
     ConversationDetails,
@@ -38,7 +39,6 @@ from ruma.tenant.conversing.inbox import (
     reopen_conversation,
 )
 from ruma.tenant.keeping.holds import holds_on
-from ruma.tenant.knowledge.corrections import correct_visitor_details
 from ruma.tenant.tenant import Tenant
 
 CHANNELS = {

@@ -22,8 +22,8 @@ from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.keys.envelopes import Envelope, EnvelopeWriter, make_envelope
 from ruma.tenant.keys.file_keys import find_file_key, keep_file_key
-from ruma.tenant.knowledge.locked_files import lock_file, open_locked
 from ruma.tenant.knowledge.originals import read_original
+from ruma.tenant.locked_files import lock_file, open_locked
 from ruma.tenant.people.passwords import check_password
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant

@@ -9,8 +9,8 @@ from ruma.errors import DamagedError
 from ruma.tenant.database import translated
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.keys.file_keys import find_file_key, keep_file_key
-from ruma.tenant.knowledge.locked_files import lock_file, open_locked
 from ruma.tenant.knowledge.originals import read_original
+from ruma.tenant.locked_files import lock_file, open_locked
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant
 
