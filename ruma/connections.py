@@ -5,7 +5,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,12 @@ FILE_NAME = "connections.jsonl"
 
 MOST_BYTES = 5_000_000
 """Beyond this the operator's ledger keeps its newer half."""
+
+Refusal = Callable[[str], str]
+"""Told a network address, says why it may not be connected to; nothing where it may."""
+
+MOST_ADDRESSES = 3
+"""How many addresses of one name are tried: a name can have a hundred that never answer."""
 
 _TCP_INFO_BYTES = 256
 _BYTES_RECEIVED, _BYTES_SENT, _BYTES_RETRANSMITTED = 128, 200, 208
@@ -121,7 +127,9 @@ def note_refused(ledger: Ledger, host: str, port: int) -> None:
 
 
 @contextmanager
-def open_connection(host: str, port: int, *, purpose: str, ledger: Ledger, timeout: float) -> Iterator[socket.socket]:
+def open_connection(
+    host: str, port: int, *, purpose: str, ledger: Ledger, timeout: float, refusal: Refusal | None = None
+) -> Iterator[socket.socket]:
     """Give a connection to another machine, or to a program on this one; it is closed at the end.
 
     It is written down before it is opened: where that cannot be done, it is not opened.
@@ -132,9 +140,11 @@ def open_connection(host: str, port: int, *, purpose: str, ledger: Ledger, timeo
         purpose: Why, as a person reads it in the ledger.
         ledger: Where it is written down.
         timeout: Seconds that connecting, and each wait afterwards, may take.
+        refusal: Asked of every address that the host's name has before one of those is connected to. A single one
+            that is refused refuses the host: else a second look at the name could lead elsewhere.
 
     Raises:
-        InputError: The host is another machine, and this program is offline.
+        InputError: The host is another machine and this program is offline, or it was refused.
         OSError: It cannot be reached.
     """
     number = ledger.begin(Attempt(_now(), purpose, host, port))
@@ -147,13 +157,16 @@ def open_connection(host: str, port: int, *, purpose: str, ledger: Ledger, timeo
     try:
         # Its name is looked up in here too.
         with passing():
-            connection = socket.create_connection((host, port), timeout)
+            connection = _connect(host, port, timeout, refusal)
         # A second handle: TLS takes the first one over, and the kernel's counts are wanted at the end.
         probe = os.dup(connection.fileno())
         address = str(connection.getpeername()[0])
         with connection:
             yield connection
         outcome = "done"
+    except _Refused as exc:
+        outcome, reason, address = "refused", exc.reason, exc.address
+        raise InputError(f"{host} was not connected to: it {reason}.") from exc
     except BaseException as exc:
         reason = _reason(exc)
         raise
@@ -161,6 +174,32 @@ def open_connection(host: str, port: int, *, purpose: str, ledger: Ledger, timeo
         sent, received = _count(probe)
         milliseconds = round((time.monotonic() - begun) * 1000)
         ledger.end(number, Ending(outcome, reason, address, sent, received, milliseconds))
+
+
+class _Refused(Exception):
+    """A host has an address that may not be connected to."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__()
+        self.address, self.reason = address, reason
+
+
+def _connect(host: str, port: int, timeout: float, refusal: Refusal | None) -> socket.socket:
+    if refusal is None:
+        return socket.create_connection((host, port), timeout)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    for address in addresses:
+        if reason := refusal(address):
+            raise _Refused(address, reason)
+    # The addresses themselves, so that no other answer about the name comes in between.
+    problem: OSError | None = None
+    for address in addresses[:MOST_ADDRESSES]:
+        try:
+            return socket.create_connection((address, port), timeout)
+        except OSError as exc:
+            problem = exc
+    raise problem or OSError("no address")
 
 
 def _count(probe: int) -> tuple[int, int]:

@@ -269,7 +269,7 @@ def test_the_line_is_made_for_the_address_that_is_given(tenant: str, monkeypatch
 
 @pytest.mark.parametrize(
     ("path", "said"),
-    [("/file", "answered with 302"), ("/gone", "answered with 404"), ("/endless", "larger than 5 MB")],
+    [("/file", "not followed"), ("/gone", "answered with 404"), ("/endless", "larger than 5 MB")],
 )
 def test_what_cannot_be_read_is_said(tenant: str, shop: str, path: str, said: str) -> None:
     """A redirect to a file of this machine, an error and an endless page each end with one sentence."""

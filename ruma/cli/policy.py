@@ -100,7 +100,8 @@ def ask_server(origin: str, tenant: "Tenant", facts: "Facts", *, is_here: bool =
     Raises:
         InputError: It cannot be reached.
     """
-    from ruma.cli.page_fetching import CertificateError, asking
+    from ruma.cli.page_fetching import asking
+    from ruma.ingest.fetching import CertificateError
     from ruma.privacy.policy_pages import Page
     from ruma.server.addresses import is_loopback
     from ruma.server.policy_system import Answers, see_pages, try_sessions
