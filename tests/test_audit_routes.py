@@ -292,20 +292,26 @@ def walk_settings(walk: Walk, owner: dict[str, str]) -> None:
     walk("DELETE", f"{API}/keys/{{key_id}}", owner, n=keys[:1])
     walk("POST", "/t/{name}/people/keys/{key_id}/revoke", owner, n=keys[1:2], data={})
     walk("POST", f"{API}/members/invitations", owner, json={"email": "x@acme.example", "role": "viewer"})
-    walk("POST", f"{API}/members/invitations/withdraw", owner, json={"email": "x@acme.example", "role": "viewer"})
+    walk("POST", f"{API}/members/invitations/withdraw", owner, json={"email": "x@acme.example"})
     walk("POST", "/t/{name}/people/invitations", owner, data={"email": "y@acme.example", "role": "viewer"})
     walk("POST", "/t/{name}/people/invitations/withdraw", owner, data={"email": "y@acme.example"})
     sign_in(tenant, "viewer"), sign_in(tenant, "editor")
     ids = [find_member(tenant, f"{role}@acme.example").id for role in ("viewer", "editor")]
     walk("PATCH", f"{API}/members/{{member_id}}", owner, n=ids[:1], json={"role": "editor"})
-    walk("POST", f"{API}/members/{{member_id}}/reset", owner, n=ids[:1])
+    walk("POST", f"{API}/members/{{member_id}}/reset", owner, n=ids[:1], json={"password": PASSWORD})
     one = "/t/{name}/people/{member_id}"
     for path, sent in ((f"{API}/members/{{member_id}}/second-factor/remove", "json"), (f"{one}/second-factor", "data")):
         factor = pyotp.random_base32()
         enable_second_factor(tenant, ids[0], factor, pyotp.TOTP(factor).now())
         walk("POST", path, owner, n=ids[:1], **{sent: {"password": PASSWORD}})
     walk("DELETE", f"{API}/members/{{member_id}}", owner, n=ids[:1])
-    for what, fields in (("role", {"role": "viewer"}), ("reset", {}), ("access", {"disabled": "yes"}), ("remove", {})):
+    steps: list[tuple[str, dict[str, str]]] = [
+        ("role", {"role": "viewer"}),
+        ("reset", {"password": PASSWORD}),
+        ("access", {"disabled": "yes"}),
+        ("remove", {}),
+    ]
+    for what, fields in steps:
         walk("POST", f"{one}/{what}", owner, n=ids[1:], data=fields)
 
 

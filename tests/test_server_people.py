@@ -104,7 +104,17 @@ def test_members_are_changed(client: Client, tenant: Tenant) -> None:
     ]
     changed = find_member(tenant, bob.id)
     client.post(f"{PEOPLE}/{bob.id}/access", data={"disabled": "no"})
-    link = secret_in(client.post(f"{PEOPLE}/{bob.id}/reset").text)
+    unsure = client.post(f"{PEOPLE}/{bob.id}/reset", data={"password": OTHER})
+    link = secret_in(client.post(f"{PEOPLE}/{bob.id}/reset", data={"password": PASSWORD}).text)
+    risen = [
+        client.post(f"{PEOPLE}/{bob.id}/role", data={"role": "owner", "password": password}).status_code
+        for password in ("", PASSWORD)
+    ]
+    client.post(f"{PEOPLE}/{bob.id}/role", data={"role": "editor"})
+    invited = [
+        client.post(f"{PEOPLE}/invitations", data={"email": "eve@example.com", "role": "owner", "password": password})
+        for password in ("", PASSWORD)
+    ]
     last = [
         client.post(f"{PEOPLE}/{owner.id}/role", data={"role": "viewer"}),
         client.post(f"{PEOPLE}/{owner.id}/remove"),
@@ -114,6 +124,11 @@ def test_members_are_changed(client: Client, tenant: Tenant) -> None:
     assert statuses == [303, 303]
     assert (changed.role, changed.is_disabled) == ("editor", True)
     assert "/t/acme/reset/" in link
+    assert unsure.status_code == 400
+    assert "not your password" in unsure.text
+    assert risen == [400, 303]
+    assert [page.status_code for page in invited] == [400, 200]
+    assert '<option value="owner" selected>' in invited[0].text  # what was chosen is still there
     assert [page.status_code for page in last] == [409, 409]
     assert "last owner" in last[0].text
     assert removed.status_code == 303
@@ -280,7 +295,7 @@ def test_an_owner_takes_a_lost_second_factor_away(client: Client, tenant: Tenant
         shown = client.get(PEOPLE)
         wrong = client.post(url, data={"password": OTHER})
         kept = find_member(tenant, other.id).has_second_factor, len(list_sessions(tenant, other.id))
-        by_api = client.post(f"/t/acme/api/members/{other.id}/second-factor/remove", json={})
+        by_api = client.post(f"/t/acme/api/members/{other.id}/second-factor/remove", json={"password": ""})
         done = client.post(url, data={"password": PASSWORD})
         again = client.post(url, data={"password": PASSWORD})
     finally:

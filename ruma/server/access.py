@@ -61,9 +61,11 @@ WRITE = Policy("write", "editor", "write")
 INBOX_READ = Policy("inbox-read", "viewer", "conversations")
 INBOX = Policy("inbox", "editor", "conversations")
 MANAGE = Policy("manage", "owner", "manage")
+OWNER = Policy("owner", "owner")
+"""An owner in person: what a key may not do, or it would be as strong as an owner."""
 OWN = Policy("own", "viewer")
 """A member's own account: no API key stands for a person."""
-POLICIES = (PUBLIC, VISITOR, CHAT, READ, WRITE, INBOX_READ, INBOX, MANAGE, OWN)
+POLICIES = (PUBLIC, VISITOR, CHAT, READ, WRITE, INBOX_READ, INBOX, MANAGE, OWNER, OWN)
 
 
 @dataclass(frozen=True)

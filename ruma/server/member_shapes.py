@@ -50,13 +50,15 @@ class MemberChange:
     name: str | None = None
     role: MemberRole | None = None
     is_disabled: bool | None = None
+    password: str = ""
+    """The own password of the owner who asks, where somebody becomes an owner or a disabled owner gets in again."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """That it is really the owner who asks: the owner's own password. An API key needs none."""
+    """That it is really an owner who asks: the owner's own password."""
 
-    password: str = ""
+    password: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,15 @@ class NewInvitation:
 
     email: str
     role: MemberRole
+    password: str = ""
+    """The own password of the owner who asks, where an owner is invited."""
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """Whose invitation is to be void."""
+
+    email: str
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,8 @@ class Used:
         self.member = self._sign_in(email, password, User_Agent=f"Mozilla/5.0 {self.mark('said', 'browser')} Firefox/1")
         members = self.send("GET", f"{API}/members").json()["members"]
         self.numbers["member"] = next(one["id"] for one in members if one["email"] == email)
-        reset = self.send("POST", f"{API}/members/{self.numbers['member']}/reset").json()["link"]
+        own = {"password": self._password}
+        reset = self.send("POST", f"{API}/members/{self.numbers['member']}/reset", own).json()["link"]
         self.keep_secret("reset", reset.rpartition("/")[2])
         self.server.send("GET", reset[reset.index("/t/") :])
         made = self.send("POST", f"{API}/keys", {"name": self.mark("tenant", "key"), "scopes": ["chat", "read"]}).json()

@@ -19,8 +19,9 @@ EXAMPLES: dict[type, Any] = {
 }
 SENT: dict[str, Any] = {
     "/t/{name}/api/members/{member_id}": {"role": "viewer"},
-    "/t/{name}/api/members/{member_id}/second-factor/remove": {},
+    "/t/{name}/api/members/{member_id}/reset": {"password": "correct horse battery staple"},
+    "/t/{name}/api/members/{member_id}/second-factor/remove": {"password": "correct horse battery staple"},
     "/t/{name}/api/members/invitations": {"email": "bo@marrowby.example", "role": "editor"},
-    "/t/{name}/api/members/invitations/withdraw": {"email": "bo@marrowby.example", "role": "editor"},
+    "/t/{name}/api/members/invitations/withdraw": {"email": "bo@marrowby.example"},
     "/t/{name}/api/keys": {"name": "web shop", "scopes": ["chat"]},
 }

@@ -1,21 +1,23 @@
-"""Members and invitations, for owners and keys that manage."""
+"""Members and invitations, for owners and keys that manage; what gives an account away is for owners in person."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from ruma.business.notices import invitation_notice
 from ruma.privacy.erasing import erase_member
-from ruma.server.access import MANAGE, Principal
+from ruma.server.access import MANAGE, OWNER, Principal
 from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.api.documents import receipt_header
-from ruma.server.factor_removal import remove_factor_of
 from ruma.server.guarding import require_json
 from ruma.server.hashing import in_password_thread
+from ruma.server.member_changes import change_account, invite_person, make_reset_of, remove_factor_of
 from ruma.server.member_shapes import (
     Confirmation,
     MemberChange,
@@ -23,14 +25,14 @@ from ruma.server.member_shapes import (
     MemberList,
     NewInvitation,
     OneTimeLink,
+    Withdrawal,
     invitation_of,
     member_of,
 )
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
-from ruma.tenant.people.joining import invite, make_reset_link
 from ruma.tenant.people.links import list_invitations, withdraw_invitation
-from ruma.tenant.people.members import change_member, find_member, list_members
+from ruma.tenant.people.members import list_members
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
 
@@ -46,13 +48,18 @@ def show_members(tenant: NamedDependency[Tenant]) -> MemberList:
 @patch(
     "/members/{member_id:int}",
     policy=MANAGE,
-    sync_to_thread=True,
+    repeats=False,
     guards=[require_json],
-    responses=answers_with(MemberInfo, 400, 401, 403, 404, 409),
+    responses=answers_with(MemberInfo, 400, 401, 403, 404, 409, 429),
 )
-def edit_member(data: JSONBody[MemberChange], tenant: NamedDependency[Tenant], member_id: Number) -> MemberInfo:
-    """Change a member's name, role or access."""
-    return member_of(change_member(tenant, member_id, name=data.name, role=data.role, is_disabled=data.is_disabled))
+async def edit_member(
+    data: JSONBody[MemberChange],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    member_id: Number,
+) -> MemberInfo:
+    """Change a member's name, role or access. Who makes an owner is an owner, and gives their own password."""
+    return member_of(await in_password_thread(change_account, tenant, principal, member_id, **asdict(data)))
 
 
 @delete("/members/{member_id:int}", policy=MANAGE, sync_to_thread=True, responses=fails_with(400, 401, 403, 404, 409))
@@ -72,24 +79,29 @@ def drop_member(
 
 @post(
     "/members/{member_id:int}/reset",
-    policy=MANAGE,
+    policy=OWNER,
     repeats=False,
     status_code=200,
-    sync_to_thread=True,
-    responses=answers_with(OneTimeLink, 400, 401, 403, 404, 409),
+    guards=[require_json],
+    responses=answers_with(OneTimeLink, 400, 401, 403, 404, 409, 429),
 )
-def make_member_reset(
-    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], member_id: Number
+async def make_member_reset(
+    request: Request[Any, Any, Any],
+    data: JSONBody[Confirmation],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    member_id: Number,
 ) -> OneTimeLink:
-    """Make a link with which a member sets a new password."""
+    """Make a link with which a member sets a new password. For owners in person."""
     public: PublicAddress = request.app.state.public
-    secret = make_reset_link(tenant, find_member(tenant, member_id).email)
+    _, secret = await in_password_thread(make_reset_of, tenant, principal, member_id, data.password)
     return OneTimeLink(public.link(tenant.name, "reset", secret), is_mailed=False)
 
 
 @post(
     "/members/{member_id:int}/second-factor/remove",
-    policy=MANAGE,
+    policy=OWNER,
+    repeats=False,
     status_code=204,
     guards=[require_json],
     responses=fails_with(400, 401, 403, 404, 409, 429),
@@ -101,7 +113,7 @@ async def drop_second_factor(
     resources: NamedDependency[Resources],
     member_id: Number,
 ) -> None:
-    """Switch a member's second factor off; their sessions end, and they are told by mail where mail is set up."""
+    """Switch a member's second factor off; their sessions end, and they are told by mail where mail is set up. For owners in person."""
     await in_password_thread(remove_factor_of, tenant, principal, resources.outbox, member_id, data.password)
 
 
@@ -110,20 +122,19 @@ async def drop_second_factor(
     policy=MANAGE,
     repeats=False,
     status_code=200,
-    sync_to_thread=True,
     guards=[require_json],
-    responses=answers_with(OneTimeLink, 400, 401, 403, 404, 409),
+    responses=answers_with(OneTimeLink, 400, 401, 403, 404, 409, 429),
 )
-def add_invitation(
+async def add_invitation(
     request: Request[Any, Any, Any],
     data: JSONBody[NewInvitation],
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     resources: NamedDependency[Resources],
 ) -> OneTimeLink:
-    """Invite a person; an older invitation of the same address is void."""
+    """Invite a person; an older invitation of the same address is void. Who invites an owner gives their password."""
     public: PublicAddress = request.app.state.public
-    secret = invite(tenant, email=data.email, role=data.role)
+    secret = await in_password_thread(invite_person, tenant, principal, **asdict(data))
     notice = invitation_notice(
         read_profile(tenant),
         origin=public.origin,
@@ -132,7 +143,7 @@ def add_invitation(
         inviter=principal.name,
         secret=secret,
     )
-    is_mailed = resources.outbox.post(notice, tenant)
+    is_mailed = await sync_to_thread(resources.outbox.post, notice, tenant)
     return OneTimeLink(public.link(tenant.name, "invitation", secret), is_mailed)
 
 
@@ -144,6 +155,6 @@ def add_invitation(
     guards=[require_json],
     responses=fails_with(400, 401, 403, 404),
 )
-def drop_invitation(data: JSONBody[NewInvitation], tenant: NamedDependency[Tenant]) -> None:
+def drop_invitation(data: JSONBody[Withdrawal], tenant: NamedDependency[Tenant]) -> None:
     """Void the open invitation of an address."""
     withdraw_invitation(tenant, data.email)

@@ -12,18 +12,17 @@ from litestar.di import NamedDependency
 from ruma.business.notices import invitation_notice
 from ruma.errors import RumaError
 from ruma.privacy.erasing import erase_member
-from ruma.server.access import MANAGE, Principal
+from ruma.server.access import MANAGE, OWNER, Principal
 from ruma.server.addresses import PublicAddress
-from ruma.server.factor_removal import remove_factor_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.hashing import in_password_thread
+from ruma.server.member_changes import change_account, invite_person, make_reset_of, remove_factor_of
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.people.api_keys import SCOPES, list_api_keys, make_api_key, revoke_api_key
-from ruma.tenant.people.joining import invite, make_reset_link
 from ruma.tenant.people.links import list_invitations, withdraw_invitation
-from ruma.tenant.people.members import ROLES, change_member, find_member, list_members
+from ruma.tenant.people.members import ROLES, list_members
 from ruma.tenant.people.terms import list_acceptances
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
@@ -67,7 +66,7 @@ async def send_invitation(
     public: PublicAddress = request.app.state.public
 
     def make() -> Made:
-        secret = invite(tenant, email=email, role=role)
+        secret = invite_person(tenant, principal, _password(sent), email=email, role=role)
         notice = invitation_notice(
             read_profile(tenant),
             origin=public.origin,
@@ -83,7 +82,7 @@ async def send_invitation(
             public.link(tenant.name, "invitation", secret),
         )
 
-    return await sync_to_thread(_show_made, request, tenant, principal, make, sent)
+    return await in_password_thread(_show_made, request, tenant, principal, make, sent)
 
 
 @post("/t/{name:str}/people/invitations/withdraw", policy=MANAGE, status_code=200, include_in_schema=False)
@@ -103,8 +102,9 @@ async def set_role(
     member_id: Number,
 ) -> Response[Any]:
     """Give a member another role."""
-    role = first(await read_form(request), "role")
-    return await sync_to_thread(_do, request, tenant, principal, lambda: change_member(tenant, member_id, role=role))
+    sent = await read_form(request)
+    change = partial(change_account, tenant, principal, member_id, _password(sent), role=first(sent, "role"))
+    return await in_password_thread(_do, request, tenant, principal, change)
 
 
 @post("/t/{name:str}/people/{member_id:int}/access", policy=MANAGE, status_code=200, include_in_schema=False)
@@ -115,10 +115,10 @@ async def set_access(
     member_id: Number,
 ) -> Response[Any]:
     """Disable a member, or let the member in again."""
-    is_disabled = first(await read_form(request), "disabled") == "yes"
-    return await sync_to_thread(
-        _do, request, tenant, principal, lambda: change_member(tenant, member_id, is_disabled=is_disabled)
-    )
+    sent = await read_form(request)
+    is_disabled = first(sent, "disabled") == "yes"
+    change = partial(change_account, tenant, principal, member_id, _password(sent), is_disabled=is_disabled)
+    return await in_password_thread(_do, request, tenant, principal, change)
 
 
 @post("/t/{name:str}/people/{member_id:int}/remove", policy=MANAGE, sync_to_thread=True, include_in_schema=False)
@@ -134,26 +134,26 @@ def drop_member(
     return _do(request, tenant, principal, lambda: erase_member(tenant, member_id, forget=forget), done="removed")
 
 
-@post("/t/{name:str}/people/{member_id:int}/reset", policy=MANAGE, sync_to_thread=True, include_in_schema=False)
-def make_reset(
+@post("/t/{name:str}/people/{member_id:int}/reset", policy=OWNER, status_code=200, include_in_schema=False)
+async def make_reset(
     request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
     principal: NamedDependency[Principal],
     member_id: Number,
 ) -> Response[Any]:
-    """Show a link with which a member sets a new password."""
+    """Show a link with which a member sets a new password, after the owner's own was asked for."""
+    password = _password(await read_form(request))
     public: PublicAddress = request.app.state.public
 
     def make() -> Made:
-        member = find_member(tenant, member_id)
-        secret = make_reset_link(tenant, member.email)
+        member, secret = make_reset_of(tenant, principal, member_id, password)
         address = public.link(tenant.name, "reset", secret)
         return Made(f"New password for {member.name}", "It works for 30 minutes, once. Hand it over yourself.", address)
 
-    return _show_made(request, tenant, principal, make)
+    return await in_password_thread(_show_made, request, tenant, principal, make)
 
 
-@post("/t/{name:str}/people/{member_id:int}/second-factor", policy=MANAGE, status_code=200, include_in_schema=False)
+@post("/t/{name:str}/people/{member_id:int}/second-factor", policy=OWNER, status_code=200, include_in_schema=False)
 async def drop_second_factor(
     request: Request[Any, Any, Any],
     tenant: NamedDependency[Tenant],
@@ -162,7 +162,7 @@ async def drop_second_factor(
     member_id: Number,
 ) -> Response[Any]:
     """Switch a member's second factor off, after the owner's password was asked for."""
-    password = (await read_form(request)).get("password", [""])[0]
+    password = _password(await read_form(request))
     change = partial(remove_factor_of, tenant, principal, resources.outbox, member_id, password)
     return await in_password_thread(_do, request, tenant, principal, change)
 
@@ -205,6 +205,10 @@ PEOPLE = (
     make_key,
     drop_key,
 )
+
+
+def _password(sent: dict[str, list[str]]) -> str:
+    return sent.get("password", [""])[0]  # blanks around it count
 
 
 def _do(
