@@ -9,6 +9,7 @@ from ruma.tenant.home import Home
 from ruma.tenant.people.joining import accept_invitation, reset_password, set_up_owner
 from ruma.tenant.people.members import check_sign_in, find_member
 from ruma.tenant.people.second_factor import enable_second_factor, new_factor_secret
+from ruma.tenant.people.sessions import begin_session, list_sessions
 from tests.running import read_json, run
 
 PASSWORD = "harbour violin ticket 83"
@@ -132,7 +133,7 @@ def test_an_invitation_is_withdrawn() -> None:
 
 
 def test_a_password_is_reset() -> None:
-    """The link sets a new one; with --second-factor a lost phone is no hindrance either."""
+    """The link sets a new one; with --second-factor a lost phone is no hindrance either, and every session ends."""
     make_tenant()
     with Home(load_settings()).open("acme") as tenant:
         member, secret = find_member(tenant, "anna@example.com"), new_factor_secret()
@@ -142,12 +143,18 @@ def test_a_password_is_reset() -> None:
 
     kept = run("members", "reset", "anna@example.com", "--json")
     assert "second factor" in run("members", "list").stdout
+    with Home(load_settings()).open("acme") as tenant:
+        begin_session(tenant, member.id)
     given = read_json("members", "reset", "anna@example.com", "--second-factor")["link"]
     with Home(load_settings()).open("acme") as tenant:
+        sessions = list_sessions(tenant, member.id)
         member = reset_password(tenant, link_in(given, "reset"), "lantern gravel opera 51")
 
     assert kept.exit_code == 0
     assert not member.has_second_factor
+    assert sessions == []
+    again = run("members", "reset", "anna@example.com", "--second-factor")
+    assert (again.exit_code, "no second factor" in again.stderr) == (1, True)
 
 
 def test_roles_and_access_are_changed() -> None:

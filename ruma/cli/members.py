@@ -83,18 +83,16 @@ def reset(
 ) -> None:
     """Print a one-time link with which a member sets a new password.
 
-    It works for 30 minutes. The old password works until it is used.
+    It works for 30 minutes. The old password works until it is used. With --second-factor the member is signed out
+    everywhere at once.
     """
     from ruma.tenant.people.joining import make_reset_link
-    from ruma.tenant.people.members import find_member
-    from ruma.tenant.people.second_factor import disable_second_factor
 
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
-        secret = make_reset_link(opened, email)
+        secret = make_reset_link(opened, email, without_factor=second_factor)
         if second_factor:
-            disable_second_factor(opened, find_member(opened, email).id)
-            note("The second factor is switched off.")
+            note("The second factor is switched off, and the member is signed out everywhere.")
         _print_link(parts.settings, opened.name, "reset", secret, "30 minutes", as_json)
 
 

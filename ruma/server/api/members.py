@@ -113,7 +113,7 @@ async def drop_second_factor(
     resources: NamedDependency[Resources],
     member_id: Number,
 ) -> None:
-    """Switch a member's second factor off; their sessions end, and they are told by mail where mail is set up. For owners in person."""
+    """Switch a member's second factor off; sessions end, and a mail tells them. For owners in person."""
     await in_password_thread(remove_factor_of, tenant, principal, resources.outbox, member_id, data.password)
 
 

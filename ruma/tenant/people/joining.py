@@ -15,6 +15,7 @@ from ruma.tenant.people.members import (
     store_password,
 )
 from ruma.tenant.people.passwords import check_password, hash_password
+from ruma.tenant.people.second_factor import remove_second_factor
 from ruma.tenant.tenant import Tenant
 
 
@@ -73,16 +74,24 @@ def accept_invitation(tenant: Tenant, secret: str, *, name: str, password: str) 
         return insert_member(db, row)
 
 
-def make_reset_link(tenant: Tenant, email: str) -> str:
+def make_reset_link(tenant: Tenant, email: str, *, without_factor: bool = False) -> str:
     """Return the secret of a link that sets a member's password anew.
+
+    Args:
+        tenant: Whose member it is.
+        email: The member's address.
+        without_factor: Whether the second factor goes, too: the phone is lost. Then every session ends at once.
 
     Raises:
         NotFoundError: There is no member with that address.
         ConflictError: The member is disabled.
+        NotReadyError: There is no second factor that could go.
     """
     member = find_member(tenant, email)
     if member.is_disabled:
         raise ConflictError(f"The member {member.email} is disabled.", hint="Enable the member first.")
+    if without_factor:
+        remove_second_factor(tenant, member.id)  # which voids links, so the new one comes after it
     return make_link(tenant, "reset", member_id=member.id)
 
 
