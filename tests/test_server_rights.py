@@ -1,6 +1,7 @@
 """Visitors' rights and members' register through the API, as a program or the chat uses them."""
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -12,7 +13,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from ruma.config import load_settings
-from ruma.privacy.requests import months_after, today
+from ruma.privacy.requests import close, months_after, receive_request, today
 from ruma.server.app import create_app
 from ruma.server.chores import do_once
 from ruma.server.languages import read_words
@@ -326,6 +327,27 @@ def smtp(mailbox: Mailbox) -> dict[str, Any]:
     }
 
 
+def test_a_long_register_is_read_by_the_page(client: Client, tenant: Tenant) -> None:
+    """Open ones by their dates, then closed ones, the newest first; no page reads more than it shows."""
+    owner = sign_in(tenant)
+    numbers = [
+        receive_request(tenant, kind="access", origin="operator", contact=f"{n}@x.example").id for n in range(53)
+    ]
+    for number in numbers[:2]:
+        close(tenant, number, outcome="Done.")
+    in_order = [*numbers[2:], numbers[1], numbers[0]]
+
+    pages = [client.get(f"/t/acme/data/requests?show=all&page={n}", headers=owner).text for n in (1, 2)]
+    some = client.get(f"{API}/requests?closed=true&offset=50&limit=2", headers=owner).json()
+
+    shown = [[int(one) for one in re.findall(r"/data/requests/(\d+)", page)] for page in pages]
+    assert shown == [in_order[:50], in_order[50:]]
+    assert "1 to 50 of 53" in pages[0]
+    assert "51 to 53 of 53" in pages[1]
+    assert (some["total"], [one["id"] for one in some["requests"]]) == (53, in_order[50:52])
+    assert list_requests(tenant).total == 51
+
+
 def test_what_a_hold_refuses_a_visitor_comes_to_the_owners(client: Client, tenant: Tenant) -> None:
     """Deleting and taking back: each stands in the register once, with its date, and the visitor is told so."""
     secret = ask(client, keep=True)["conversation"]
@@ -339,7 +361,9 @@ def test_what_a_hold_refuses_a_visitor_comes_to_the_owners(client: Client, tenan
     assert [one.status_code for one in (*refused, back)] == [409] * 3
     assert {one.json()["error"]["code"] for one in (*refused, back)} == {"held"}
     assert due in refused[0].json()["error"]["hint"]
-    found = [(one.kind, one.origin, one.conversation_id, one.due_on, one.state) for one in list_requests(tenant)]
+    found = [
+        (one.kind, one.origin, one.conversation_id, one.due_on, one.state) for one in list_requests(tenant).requests
+    ]
     assert found == [("deletion", "visitor", info.id, due, "open"), ("withdrawal", "visitor", info.id, due, "open")]
     assert count(tenant, "conversation") == 1
 

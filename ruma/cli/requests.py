@@ -26,7 +26,7 @@ def list_requests(
     from ruma.tenant.conversing.requests import list_requests as find_requests
 
     with Parts(ctx, home=home) as parts:
-        found = find_requests(parts.tenant(tenant), with_closed=closed)
+        found = find_requests(parts.tenant(tenant), with_closed=closed).requests
         if as_json:
             print_json(found)
         elif found:

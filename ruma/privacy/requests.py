@@ -97,7 +97,7 @@ def receive_refused(tenant: Tenant, *, kind: str, conversation_id: int, contact:
     Returns:
         None where the same stands in the register and is open.
     """
-    for one in list_requests(tenant):
+    for one in list_requests(tenant).requests:
         if (one.kind, one.origin, one.conversation_id) == (kind, "visitor", conversation_id):
             return None
     return receive_request(

@@ -217,6 +217,8 @@ class RequestList:
     """The open requests by their dates, then the closed ones where they are asked for."""
 
     requests: list[RequestInfo]
+    total: int
+    """How many there are, whatever `offset` and `limit` left out."""
 
 
 @dataclass(frozen=True)
@@ -353,7 +355,7 @@ EXAMPLES: dict[type, Any] = {
     VisitorErasure: VisitorErasure(ERASED, '{"receipt": …, "signature": …}', "<!doctype html>…"),
     RequestTaken: RequestTaken(4, "2026-04-02"),
     RequestInfo: _REQUEST,
-    RequestList: RequestList([_REQUEST]),
+    RequestList: RequestList([_REQUEST], 1),
     RequestWhole: RequestWhole(_REQUEST, _STEPS),
     TermsInfo: TermsInfo("2026-03", "", "https://ask.example.com/terms", [TermsAccepted(1, "2026-03", _AT)]),
 }  # fmt: skip

@@ -219,7 +219,7 @@ def test_the_whole_menu(visit: Visit, home: Home) -> None:
     form.get_by_role("button", name="Send").click()
     expect(dialog.get_by_role("status")).to_contain_text("has reached our team")
     with home.open("acme") as tenant:
-        newest = list_requests(tenant)[-1]
+        newest = list_requests(tenant).requests[-1]
         assert (newest.kind, newest.contact, newest.note) == ("objection", "ana@example.com", "No statistics, please.")
 
     dialog.get_by_role("button", name="Delete this conversation").click()
@@ -229,7 +229,7 @@ def test_the_whole_menu(visit: Visit, home: Home) -> None:
     wait_for_rows(page, home, before)
     expect(open_data(frame)).to_contain_text("Nothing is stored about you here.")
     with home.open("acme") as tenant:
-        assert list_requests(tenant)[-1].conversation_id is None
+        assert list_requests(tenant).requests[-1].conversation_id is None
 
 
 def test_what_the_law_keeps_is_said(visit: Visit, home: Home) -> None:

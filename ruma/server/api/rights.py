@@ -1,11 +1,11 @@
 """For members and for programs that help them: visitors' consents, the register of requests, and the terms."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, JSONBody
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from ruma.privacy.requests import close, extend, receive_request
 from ruma.privacy.terms import read_terms
@@ -35,6 +35,9 @@ from ruma.tenant.conversing.requests import list_requests, read_request
 from ruma.tenant.people.terms import list_acceptances
 from ruma.tenant.tenant import Tenant
 
+MOST_A_PAGE = 500
+"""How many requests one answer lists."""
+
 
 @get(
     "/conversations/{conversation_id:int}/consent",
@@ -49,9 +52,15 @@ def show_consent(tenant: NamedDependency[Tenant], conversation_id: Number) -> Co
 
 
 @get("/requests", policy=MANAGE, sync_to_thread=True, responses=answers_with(RequestList, 400, 401, 403, 404))
-def show_requests(tenant: NamedDependency[Tenant], closed: FromQuery[bool] = False) -> RequestList:
+def show_requests(
+    tenant: NamedDependency[Tenant],
+    closed: FromQuery[bool] = False,
+    offset: Annotated[int, QueryParameter(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_A_PAGE)] = MOST_A_PAGE,
+) -> RequestList:
     """List the requests about data that are open, by their dates; with `closed`, those that are closed as well."""
-    return RequestList([request_of(one) for one in list_requests(tenant, with_closed=closed)])
+    found = list_requests(tenant, with_closed=closed, offset=offset, limit=limit)
+    return RequestList([request_of(one) for one in found.requests], found.total)
 
 
 @get(

@@ -126,7 +126,7 @@ def show_visitor_data(
     with tenant.one_state():
         asked = [
             VisitorRequest(one.id, one.kind, one.received_on, one.due_on, one.state)
-            for one in list_requests(tenant, with_closed=True)
+            for one in list_requests(tenant, with_closed=True).requests
             if simplify_email(one.contact) == visit.email
         ]
         return VisitorData(

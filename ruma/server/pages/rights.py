@@ -189,8 +189,8 @@ def _list_page(
     sent: dict[str, list[str]] | None = None,
     page: int = 1,
 ) -> Response[str]:
-    found = list_requests(tenant, with_closed=with_closed)
     begin, address = (page - 1) * PAGE, f"?show={'all' if with_closed else ''}&page="
+    found = list_requests(tenant, with_closed=with_closed, offset=begin, limit=PAGE)
     return show_member_page(
         "data_requests.html",
         request,
@@ -199,12 +199,12 @@ def _list_page(
         tab="requests",
         status=400 if problem else 200,
         problem=problem,
-        requests=[_listed(one) for one in found[begin : begin + PAGE]],
+        requests=[_listed(one) for one in found.requests],
         first=begin + 1,
-        last=min(begin + PAGE, len(found)),
-        total=len(found),
+        last=begin + len(found.requests),
+        total=found.total,
         previous=f"{address}{page - 1}" if page > 1 else "",
-        next=f"{address}{page + 1}" if begin + PAGE < len(found) else "",
+        next=f"{address}{page + 1}" if begin + PAGE < found.total else "",
         with_closed=with_closed,
         kinds=KINDS,
         sent={name: values[0] for name, values in (sent or {}).items()},

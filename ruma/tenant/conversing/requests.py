@@ -86,14 +86,35 @@ def add_request(
         return _read(db, number)
 
 
-def list_requests(tenant: Tenant, *, with_closed: bool = False) -> list[RightsRequest]:
-    """Return the requests: the open ones by their dates, then the closed ones where asked for, the newest first."""
+@dataclass(frozen=True)
+class RequestPage:
+    """Some of the requests in their order, and how many there are in all."""
+
+    requests: tuple[RightsRequest, ...]
+    total: int
+
+
+def list_requests(
+    tenant: Tenant, *, with_closed: bool = False, offset: int = 0, limit: int | None = None
+) -> RequestPage:
+    """Return requests: the open ones by their dates, then the closed ones where asked for, the newest first.
+
+    Args:
+        tenant: Whose register it is.
+        with_closed: Whether closed requests are among them.
+        offset: How many in that order come before the first one that is returned.
+        limit: How many are returned at most; None returns all.
+    """
+    where = "true" if with_closed else "state = 'open'"
     with tenant.reading() as db:
-        found = db.execute(f"select {_COLUMNS} from rights_request where state = 'open' order by due_on, id").fetchall()
-        if with_closed:
-            sql = f"select {_COLUMNS} from rights_request where state <> 'open' order by closed_at desc, id desc"
-            found += db.execute(sql).fetchall()
-    return [RightsRequest(*row) for row in found]
+        total = db.execute(f"select count(*) from rights_request where {where}").fetchone()[0]
+        rows = db.execute(
+            f"""select {_COLUMNS} from rights_request where {where}
+                order by state <> 'open', iif(state = 'open', due_on, null), closed_at desc,
+                iif(state = 'open', id, -id) limit ? offset ?""",
+            [-1 if limit is None else limit, offset],
+        ).fetchall()
+    return RequestPage(tuple(RightsRequest(*row) for row in rows), total)
 
 
 def read_request(tenant: Tenant, request_id: int) -> tuple[RightsRequest, list[RequestStep]]:
