@@ -46,6 +46,7 @@ NOTED_NOWHERE = {
         "POST",
         f"{API}/conversation/feedback",
     ): "An opinion stands beside its answer, with its time.",
+    ("PUT", f"{API}/conversation/presence"): "Of what is not kept, nothing is written down.",
     ("POST", "/t/{name}/conversations/{conversation_id}/unread"): "A mark of who read what, as opening it makes one.",
     ("POST", f"{API}/erasures/{{erasure_id}}/verify"): "It looks and changes nothing.",
     ("POST", "/t/{name}/data/erasures/{erasure_id}/verify"): "It looks and changes nothing.",
@@ -122,6 +123,7 @@ def walk_visitors(walk: Walk) -> None:
     secret, _ = talk(walk, "ana@example.com")
     own = {"X-Ruma-Conversation": secret}
     message = walk.client.get("/t/acme/api/conversation", headers=own).json()["messages"][1]["id"]
+    walk("PUT", f"{API}/conversation/presence", own, json={"is_here": False})
     walk("POST", f"{API}/conversation/feedback", own, json={"message_id": message, "is_helpful": True})
     walk("PATCH", f"{API}/conversation/consent", own, json={"keep": True, "analytics": True})
     walk("POST", f"{API}/conversation/person", own, json={"message": "Please ring.", "channel": "widget"})

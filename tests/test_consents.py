@@ -9,10 +9,13 @@ from ruma.privacy.consent import TEXT_NAMES, choose, consent_text, old_text, rea
 from ruma.server.languages import read_words
 from ruma.tenant.audit import list_audit
 from ruma.tenant.conversing.consents import (
+    LEFT_SECONDS,
+    LOOK_SECONDS,
     PASSING_SECONDS,
     change_consent,
     change_keeping,
     end_passing,
+    note_presence,
     read_consent,
     read_keeping,
 )
@@ -50,11 +53,11 @@ def talk(
     return chat
 
 
-def age(tenant: Tenant, chat: OpenConversation, seconds: float) -> None:
-    """Let a conversation's last message be so old."""
+def age(tenant: Tenant, chat: OpenConversation, seconds: float, column: str = "last_at") -> None:
+    """Let a conversation's last message, or when its visitor left, be so old."""
     at = f"{datetime.now(UTC) - timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
     with tenant.writing() as db:
-        db.execute("update conversation set last_at = ? where id = ?", [at, chat.id])
+        db.execute(f"update conversation set {column} = ? where id = ?", [at, chat.id])
 
 
 def count_rows(tenant: Tenant) -> dict[str, int]:
@@ -135,6 +138,37 @@ def test_passing_conversations_end_when_they_are_over(tenant: Tenant) -> None:
     for chat in (old, ahead):
         with pytest.raises(NotFoundError):
             resume_conversation(tenant, chat.secret)
+
+
+def test_who_left_has_some_minutes_to_come_back(tenant: Tenant) -> None:
+    """A secret that comes back in time takes the mark away, and so does a question; later it opens nothing."""
+    back, asked, gone, kept = talk(tenant), talk(tenant), talk(tenant), talk(tenant, keep=True)
+    for chat in (back, asked, gone, kept):
+        note_presence(tenant, chat.id or 0, is_here=False)
+    for chat in (back, asked, gone):
+        age(tenant, chat, LEFT_SECONDS - LOOK_SECONDS - 30, "left_at")
+    assert end_passing(tenant) == 0
+    note_presence(tenant, back.id or 0, is_here=True)
+    add_exchange(tenant, asked, "And now?", "It is so.", mode="write", is_declined=True, citations=[])
+
+    age(tenant, gone, LEFT_SECONDS + 5, "left_at")
+
+    with pytest.raises(NotFoundError):
+        resume_conversation(tenant, gone.secret)
+    assert end_passing(tenant) == 1
+    for chat in (back, asked, kept):
+        assert resume_conversation(tenant, chat.secret).id == chat.id
+    with tenant.reading() as db:
+        assert db.execute("select count(*) from conversation where left_at is not null").fetchone()[0] == 0
+
+
+def test_a_clock_that_was_set_back_delays_no_end(tenant: Tenant) -> None:
+    """Who left in two hours, by a clock that was wrong then, has left."""
+    chat = talk(tenant)
+    note_presence(tenant, chat.id or 0, is_here=False)
+    age(tenant, chat, -2 * 3600, "left_at")
+
+    assert end_passing(tenant) == 1
 
 
 def test_nothing_of_a_passing_conversation_is_left(tenant: Tenant) -> None:

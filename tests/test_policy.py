@@ -171,6 +171,7 @@ BREAKS: dict[str, list[Callable[[Tenant, Home, Patch], None]]] = {
         lambda t, h, patch: patch.setattr(sessions, "_ALIVE", sessions._ALIVE.replace(" - 43200 ", " - 86400 ")),
     ],
     "kept-conversations": [lambda tenant, home, patch: new_conversation(tenant, last_at=days_ago(190))],
+    "kept-passing": [lambda tenant, home, patch: new_conversation(tenant, last_at=days_ago(3), is_kept=0)],
     "kept-technical": [
         sql(
             """insert into session (secret_hash, member_id, epoch, started_at, seen_at, browser, address)

@@ -18,7 +18,7 @@ from ruma.server.app import create_app
 from ruma.server.chores import do_once
 from ruma.server.languages import read_words
 from ruma.tenant.audit import list_audit
-from ruma.tenant.conversing.consents import PASSING_SECONDS, read_consent
+from ruma.tenant.conversing.consents import LEFT_SECONDS, PASSING_SECONDS, read_consent
 from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.conversing.requests import list_requests
 from ruma.tenant.home import Home
@@ -97,6 +97,29 @@ def test_a_visitor_who_stays_away_leaves_nothing_either(client: Client, tenant: 
     do_once(client.app.state.resources, HERE)
 
     assert count(tenant, "conversation") == 0
+
+
+def leave_earlier(tenant: Tenant, seconds: int) -> None:
+    """Let who left have left so much earlier."""
+    with tenant.writing() as db:
+        sql = "update conversation set left_at = strftime('%Y-%m-%dT%H:%M:%SZ', left_at, ?)"
+        db.execute(sql, [f"-{seconds} seconds"])
+
+
+def test_a_visitor_who_left_may_come_back_for_some_minutes(client: Client, tenant: Tenant) -> None:
+    """The mark is taken away by coming back; else the secret opens nothing after ten minutes, and it all goes."""
+    secret = ask(client)["conversation"]
+    assert own(client, "GET", "", secret).json()["is_kept"] is False
+    for is_here in (False, True, False):
+        assert own(client, "PUT", "/presence", secret, {"is_here": is_here}).status_code == 204
+        leave_earlier(tenant, LEFT_SECONDS - 5)
+        assert own(client, "GET", "", secret).status_code == 200
+    leave_earlier(tenant, 10)
+
+    assert own(client, "GET", "", secret).status_code == 404
+    assert own(client, "PUT", "/presence", secret, {"is_here": True}).status_code == 404
+    do_once(client.app.state.resources, HERE)
+    assert (count(tenant, "conversation"), count(tenant, "message")) == (0, 0)
 
 
 def test_what_is_chosen_before_the_first_message_is_stored_with_it(client: Client, tenant: Tenant) -> None:

@@ -15,11 +15,13 @@ from ruma.privacy.consent import STORAGE
 from ruma.privacy.policy import Facts, Policy
 from ruma.privacy.policy_pages import Page, find_elsewhere, find_stores, listed, read_said
 from ruma.tenant.connections import list_recipients
+from ruma.tenant.conversing.consents import PASSING_SECONDS
 from ruma.tenant.policy_evidence import (
     count_weak_passwords,
     files_with_key,
     is_held_whole,
     list_tables,
+    oldest_passing,
     oldest_records,
     owner_of_rows,
     readable_files,
@@ -53,7 +55,7 @@ TABLES = {
 _CONVERSATION = {
     "id", "secret_hash", "channel", "website", "language", "started_at", "last_at", "visitor_name", "visitor_email",
     "wants_person_since", "answered_at", "is_read", "is_closed", "questions", "declined", "helpful", "unhelpful",
-    "is_kept", "is_counted",
+    "is_kept", "is_counted", "left_at",
 }  # fmt: skip
 _PAYMENT = re.compile(r"payment|invoice|card|iban|billing|stripe", re.IGNORECASE)
 _REPORTING = {
@@ -204,6 +206,14 @@ def retention_of(kind: str) -> Callable[[System], str]:
         return f"The oldest is of {oldest[:10]}." if oldest < limit.strftime("%Y-%m-%dT%H:%M:%SZ") else ""
 
     return check
+
+
+def passing_conversations_end(system: System) -> str:
+    """Check that no conversation that is not kept is still there long after it was over."""
+    oldest = oldest_passing(system.tenant)
+    limit = datetime.now(UTC) - timedelta(seconds=PASSING_SECONDS) - GRACE
+    is_late = oldest is not None and oldest < limit.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"The last message of one that is still there is of {oldest[:10]}." if oldest and is_late else ""
 
 
 def ledger_is_as_said(system: System) -> str:

@@ -7,6 +7,7 @@ what a browser holds, what rights people have and whom to write to.
 from ruma.privacy import policy_check as check
 from ruma.privacy.consent import STORAGE
 from ruma.privacy.policy import Facts, Section, Statement
+from ruma.tenant.conversing.consents import LEFT_SECONDS, PASSING_SECONDS
 
 _WORDS_ONLY = "It says what is done with data, not what data there is: read the code, or watch the ledger."
 
@@ -27,9 +28,9 @@ def write_sections(facts: Facts) -> tuple[Section, ...]:
 
 def _collected(facts: Facts) -> tuple[Statement, ...]:
     keeping = (
-        "It is kept only where you agree to that; else it goes when the chat is over."
+        "It is kept only where you agree to that; else it goes soon after the chat is over."
         if facts.keeping == "agreed"
-        else "It is kept unless you refuse that; then it goes when the chat is over."
+        else "It is kept unless you refuse that; then it goes soon after the chat is over."
     )
     return (
         Statement(
@@ -123,6 +124,13 @@ def _kept(facts: Facts) -> tuple[Statement, ...]:
             "kept-conversations",
             f"Conversations: {_days(plan.conversations)} after the last message, unless one must be held by law.",
             check.retention_of("conversations"),
+        ),
+        Statement(
+            "kept-passing",
+            f"A conversation that is not kept: {LEFT_SECONDS // 60} minutes after you left the chat, if you do not "
+            f"come back to it, and {PASSING_SECONDS // 60} minutes after its last message in any case, unless it must "
+            "be held by law.",
+            check.passing_conversations_end,
         ),
         Statement(
             "kept-technical",

@@ -11,7 +11,7 @@ from ruma.business.notices import due_notices, request_notices
 from ruma.errors import RumaError
 from ruma.privacy.requests import take_due_soon, today
 from ruma.server.resources import Resources
-from ruma.tenant.conversing.consents import end_passing
+from ruma.tenant.conversing.consents import LOOK_SECONDS, end_passing
 from ruma.tenant.conversing.requests import RightsRequest, count_requests
 from ruma.tenant.people.members import list_members
 from ruma.tenant.profile import read_profile
@@ -19,7 +19,6 @@ from ruma.tenant.tenant import Tenant
 
 log = logging.getLogger("ruma.chores")
 
-EVERY_SECONDS = 60.0
 MOST_OPEN = 25
 """Beyond so many open requests, no mail tells of a further one: it would be somebody's flood."""
 
@@ -28,7 +27,7 @@ async def do_chores(resources: Resources, origin: str) -> None:
     """Do them for every tenant, at once and then every minute, until this is cancelled."""
     while True:
         await sync_to_thread(do_once, resources, origin)
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def do_once(resources: Resources, origin: str) -> None:

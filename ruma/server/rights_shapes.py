@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ruma.privacy.consent import TEXT_NAMES, consent_text, old_text
 from ruma.privacy.receipt_pages import receipt_page
 from ruma.server.erasure_shapes import ERASED, ErasureInfo, erasure_of
-from ruma.tenant.conversing.consents import PASSING_SECONDS, ConsentState, Keeping, NotedChoice, Purpose
+from ruma.tenant.conversing.consents import LEFT_SECONDS, PASSING_SECONDS, ConsentState, Keeping, NotedChoice, Purpose
 from ruma.tenant.conversing.conversations import Channel
 from ruma.tenant.conversing.inbox import ConversationDetails
 from ruma.tenant.conversing.requests import RequestKind, RequestState, RequestStep, RightsRequest
@@ -93,6 +93,15 @@ class OwnData:
     """For how many days after its last message it is kept, if it is."""
     passing_minutes: int
     """After how many minutes without a message it is deleted, if it is not kept."""
+    left_minutes: int
+    """How many minutes after its visitor left it is deleted, if it is not kept."""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Whether a visitor is in the chat."""
+
+    is_here: bool
 
 
 @dataclass(frozen=True)
@@ -302,6 +311,7 @@ def own_data_of(details: ConversationDetails, state: ConsentState, kept_days: in
         consent=consent_of(state),
         kept_days=kept_days,
         passing_minutes=PASSING_SECONDS // 60,
+        left_minutes=LEFT_SECONDS // 60,
     )
 
 
@@ -340,6 +350,7 @@ _STEPS = [StepInfo(_AT, "visitor", "received", "")]
 _OWN = OwnData(
     17, "widget", "https://www.bakery.example", "en", _AT, "2026-03-02T09:24:40Z", 3, 1,
     "Ana Costa", "ana@example.com", _CONSENT, 365, PASSING_SECONDS // 60,
+    LEFT_SECONDS // 60,
 )  # fmt: skip
 _VISIT = "Zk1XvW0m8b2u1n4c7d5s9Qe3rTyHgJkLpOiUfVbNmAs"
 
@@ -364,6 +375,7 @@ EXAMPLES: dict[type, Any] = {
 SENT: dict[str, Any] = {
     "/t/{name}/api/consent": {"keeping": "unless_refused"},
     "/t/{name}/api/conversation/consent": {"keep": True, "analytics": False, "language": "en"},
+    "/t/{name}/api/conversation/presence": {"is_here": False},
     "/t/{name}/api/conversation/details": {"name": "Ana Costa", "email": "ana@example.com"},
     "/t/{name}/api/conversation/requests": {"kind": "objection", "contact": "ana@example.com", "note": "None of it."},
     "/t/{name}/api/visitor/link": {"email": "ana@example.com", "language": "en"},

@@ -275,6 +275,8 @@ class ConversationText:
 
     id: int
     messages: list[Said] = field(default_factory=list)
+    is_kept: bool = True
+    """Whether it stays when the chat is over."""
 
 
 @dataclass(frozen=True)
@@ -343,12 +345,12 @@ def passage_of(tenant: Tenant, found: FoundPassage) -> PassageFound:
 
 
 def conversation_of(
-    tenant: Tenant, conversation: Conversation, thumbs: Mapping[int, bool] | None = None
+    tenant: Tenant, conversation: Conversation, thumbs: Mapping[int, bool] | None = None, *, is_kept: bool = True
 ) -> ConversationText:
     """Return a stored conversation as the API gives it, with what the visitor thought of its answers."""
     thumbs = thumbs or {}
     said = [said_of(tenant, message, thumbs.get(message.id)) for message in conversation.messages]
-    return ConversationText(conversation.id, said)
+    return ConversationText(conversation.id, said, is_kept)
 
 
 def said_of(tenant: Tenant, message: Message, is_helpful: bool | None = None) -> Said:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from ruma.tenant.keeping.holds import HELD
 from ruma.tenant.raw_files import read_blocks
 from ruma.tenant.tenant import Tenant
 
@@ -87,6 +88,15 @@ def oldest_records(tenant: Tenant) -> dict[str, str]:
     with tenant.reading() as db:
         found = {kind: db.execute(query).fetchone()[0] for kind, query in queries.items()}
     return {kind: at for kind, at in found.items() if at}
+
+
+def oldest_passing(tenant: Tenant) -> str | None:
+    """Return the time of the last message of the oldest conversation that is neither kept nor held; None for none."""
+    with tenant.reading() as db:
+        found: str | None = db.execute(
+            f"select min(last_at) from conversation where is_kept = 0 and not ({HELD})"
+        ).fetchone()[0]
+    return found
 
 
 def is_held_whole(tenant: Tenant) -> bool:

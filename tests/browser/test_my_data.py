@@ -4,6 +4,7 @@ import io
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ruma.config import load_settings
 from ruma.privacy.consent import STORAGE, consent_text
 from ruma.server.languages import read_words
 from ruma.tenant.agents import change_agent
-from ruma.tenant.conversing.consents import read_consent
+from ruma.tenant.conversing.consents import LEFT_SECONDS, end_passing, read_consent
 from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.conversing.requests import list_requests
 from ruma.tenant.conversing.usage import count_usage
@@ -91,6 +92,27 @@ def wait_for_rows(page: Page, home: Home, wanted: dict[str, int]) -> None:
     assert rows(home) == wanted
 
 
+def wait_until_left(page: Page, home: Home) -> None:
+    """Wait until the server knows that a conversation that is not kept was left."""
+    with home.open("acme") as tenant:
+        for _ in range(50):
+            with tenant.reading() as db:
+                if db.execute("select 1 from conversation where is_kept = 0 and left_at is not null").fetchone():
+                    return
+            page.wait_for_timeout(100)
+    raise AssertionError("Nobody left.")
+
+
+def let_it_pass(page: Page, home: Home) -> None:
+    """Let the minutes be over for who left, and do what the server then does."""
+    wait_until_left(page, home)
+    at = f"{datetime.now(UTC) - timedelta(seconds=LEFT_SECONDS):%Y-%m-%dT%H:%M:%SZ}"
+    with home.open("acme") as tenant:
+        with tenant.writing() as db:
+            db.execute("update conversation set left_at = ? where left_at is not null", [at])
+        assert end_passing(tenant)
+
+
 def open_data(place: Page | Frame) -> Any:
     """Open "My data" by the menu, and return the dialog."""
     place.get_by_label("More").click()
@@ -110,11 +132,12 @@ def stored(place: Page | Frame) -> Any:
     return place.evaluate(HELD)
 
 
+IN_TAB = {"localStorage": [], "sessionStorage": ["ruma-conversation:/t/acme"], "other": []}
 NOTHING = {"localStorage": [], "sessionStorage": [], "other": []}
 
 
 def test_who_agrees_to_nothing_leaves_nothing(visit: Visit, home: Home) -> None:
-    """The chat works, nothing of it is in the browser, and when the page is left no row of it is there."""
+    """The chat works, its secret ends with the tab, and ten minutes after the page was left no row of it is there."""
     before = rows(home)
     page = visit()
     frame = open_chat(page)
@@ -123,18 +146,47 @@ def test_who_agrees_to_nothing_leaves_nothing(visit: Visit, home: Home) -> None:
     ask(frame)
     ask(frame, "And on Sundays?")
     expect(frame.locator("#consent")).to_be_hidden()
-    assert stored(frame) == stored(page) == NOTHING
+    assert stored(frame) == IN_TAB
+    assert stored(page) == NOTHING
     assert rows(home)["message"] == before["message"] + 4
     with home.open("acme") as tenant:
         inbox = list_conversations(tenant).total
 
-    page.reload()
+    page.goto("about:blank")
 
-    wait_for_rows(page, home, before)
+    let_it_pass(page, home)
+    assert rows(home) == before
+    page.go_back()
     frame = open_chat(page)
     expect(frame.locator(".visitor")).to_have_count(0)
+    expect(frame.locator("#consent")).to_be_visible()
+    assert stored(frame) == NOTHING
     with home.open("acme") as tenant:
         assert list_conversations(tenant).total == inbox
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_next_page_of_the_website_goes_on(visit: Visit, website: Website, home: Home, host: str) -> None:
+    """What is not kept is there on the website's next page, also of another site than the server's; in no other tab."""
+    page = visit(host=host)
+    ask(open_chat(page))
+    before = rows(home)
+    page.goto(f"{website.host(host)}/?page=b")
+    wait_until_left(page, home)
+
+    frame = open_chat(page)
+
+    expect(frame.locator(".visitor .words")).to_have_text(QUESTION)
+    expect(frame.locator("#consent")).to_be_hidden()
+    assert stored(frame) == IN_TAB
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(open_chat(other).locator(".visitor")).to_have_count(0)
+    ask(frame, "And on Sundays?")
+    assert rows(home) == {**before, "message": before["message"] + 2}
+    page.close()
+    let_it_pass(other, home)
+    assert rows(home)["conversation"] == before["conversation"] - 1
 
 
 def test_who_agrees_finds_it_again(visit: Visit, home: Home) -> None:
@@ -179,13 +231,14 @@ def test_taking_back_really_removes(visit: Visit, home: Home) -> None:
     with home.open("acme") as tenant:
         assert count_usage(tenant).questions == counted - 1
     dialog.get_by_label(KEEP).uncheck()
-    expect(dialog).to_contain_text("until you leave")
+    expect(dialog).to_contain_text("until 10 minutes after you leave")
     with home.open("acme") as tenant:
         assert list_conversations(tenant).total == listed - 1
-    assert stored(frame) == NOTHING
+    assert stored(frame) == IN_TAB
     page.goto("about:blank")
 
-    wait_for_rows(page, home, before)
+    let_it_pass(page, home)
+    assert rows(home) == before
 
 
 def test_the_whole_menu(visit: Visit, home: Home) -> None:
@@ -330,14 +383,16 @@ def test_the_words_fit_in_every_language(visit: Visit, website: Website) -> None
 
 
 def test_the_chat_page_does_the_same(visit: Visit, website: Website, home: Home) -> None:
-    """Kept in the tab where the visitor agrees, else gone with it; and it works without scripts."""
+    """It is there after a reload, kept or not; who starts over ends what is not kept at once; it needs no scripts."""
     before = rows(home)
     page = visit(f"{website.ruma}/t/acme/")
     page.wait_for_selector("body[data-ready]")
     page.get_by_label("Your question").fill(QUESTION)
     page.get_by_label("Your question").press("Enter")
     expect(page.locator("#consent")).to_be_hidden()
-    assert stored(page) == NOTHING
+    assert stored(page) == IN_TAB
+    page.reload()
+    expect(page.locator(".visitor .words")).to_have_text(QUESTION)
     page.get_by_role("link", name="Start over").click()
     wait_for_rows(page, home, before)
 
@@ -376,6 +431,10 @@ def test_a_browser_holds_what_the_table_says_and_nothing_else(visit: Visit, webs
     ask(frame)
     frame.get_by_role("button", name="Helpful", exact=True).click()
     ask_for_a_person(frame)
+    note("visitor", frame, page)
+    frame.get_by_label("More").click()
+    frame.locator("#menu").get_by_role("button", name="Start over").click()
+    ask(frame)
     note("visitor", frame, page)
     assert stored(page) == NOTHING
     chat = visit(f"{website.ruma}/t/acme/")

@@ -6,7 +6,7 @@ It comes in a header and never in an address, which browsers and servers write d
 from functools import partial
 from typing import Annotated, Any
 
-from litestar import Request, Response, delete, get, post
+from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 
@@ -24,9 +24,10 @@ from ruma.server.languages import choose_language
 from ruma.server.limits import Limits
 from ruma.server.refusing import entering_refusals
 from ruma.server.resources import Resources
+from ruma.server.rights_shapes import Presence
 from ruma.server.shapes import ConversationText, conversation_of
 from ruma.tenant.agents import read_agent
-from ruma.tenant.conversing.consents import end_passing
+from ruma.tenant.conversing.consents import end_passing, note_presence
 from ruma.tenant.conversing.conversations import read_conversation
 from ruma.tenant.conversing.inbox import give_feedback, read_feedback
 from ruma.tenant.tenant import Tenant
@@ -40,9 +41,10 @@ def show_own_conversation(
     tenant: NamedDependency[Tenant], principal: NamedDependency[Principal], secret: ConversationSecret
 ) -> ConversationText:
     """Return the conversation that the secret opens, with what a person replied."""
-    number = resume_own(tenant, principal, secret).id or 0
+    own = resume_own(tenant, principal, secret)
+    number = own.id or 0
     thumbs = {message_id: given.is_helpful for message_id, given in read_feedback(tenant, number).items()}
-    return conversation_of(tenant, read_conversation(tenant, number), thumbs)
+    return conversation_of(tenant, read_conversation(tenant, number), thumbs, is_kept=own.is_kept)
 
 
 @delete("/conversation", policy=VISITOR, sync_to_thread=True, responses=fails_with(400, 401, 404, 409, 429))
@@ -65,6 +67,27 @@ def delete_own_conversation(
     number = conversation.id or 0
     with entering_refusals(request, tenant, "deletion", number):
         return receipt_header(erase_conversation(tenant, number, forget=partial(resources.forget, tenant)))
+
+
+@put(
+    "/conversation/presence",
+    policy=VISITOR,
+    status_code=204,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=fails_with(400, 401, 404, 429),
+)
+def note_own_presence(
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    secret: ConversationSecret,
+    data: JSONBody[Presence],
+) -> None:
+    """Say that one leaves a conversation that is not kept, or is there again.
+
+    Ten minutes after it was left it is gone, unless its secret comes back before. Of one that is kept nothing is noted.
+    """
+    note_presence(tenant, resume_own(tenant, principal, secret).id or 0, is_here=data.is_here)
 
 
 @post(

@@ -40,6 +40,7 @@ def tenant_api() -> Router:
             chat.search_passages,
             conversation.show_own_conversation,
             conversation.delete_own_conversation,
+            conversation.note_own_presence,
             conversation.give_own_feedback,
             conversation.ask_person,
             own_data.show_consent_rules,

@@ -25,7 +25,7 @@ from ruma.server.look import DARK, LIGHT, colours_on, read_colour, write_colour,
 from ruma.server.rendering import read_script, render
 from ruma.server.resources import NOTHING_HERE
 from ruma.tenant.agents import THEMES, Agent, read_agent
-from ruma.tenant.conversing.consents import read_keeping
+from ruma.tenant.conversing.consents import LEFT_SECONDS, read_keeping
 from ruma.tenant.tenant import Tenant
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+\.)*[a-z0-9-]+(?::[0-9]{1,5})?")
@@ -100,6 +100,7 @@ def words_in(tenant: Tenant, language: str) -> dict[str, Any]:
         "say": speak(language),
         "words": json.dumps(read_words()[language]),
         "keeping": read_keeping(tenant),
+        "left_minutes": LEFT_SECONDS // 60,
         "texts": {name: consent_text(name, language).words for name in TEXT_NAMES},
     }
 

@@ -38,7 +38,7 @@ function fill(data) {
   showFact("data_name", data.name);
   showFact("data_email", data.email);
   const { is_kept: isKept, is_counted: isCounted, choices: made } = data.consent;
-  showFact("data_kept", isKept ? words("data_days", { days: data.kept_days }) : words("data_passing", { minutes: data.passing_minutes }));
+  showFact("data_kept", isKept ? words("data_days", { days: data.kept_days }) : words("data_passing", { left: data.left_minutes, minutes: data.passing_minutes }));
   for (const [box, isOn, purpose] of [[keep, isKept, "keep"], [analytics, isCounted, "analytics"]]) {
     const last = made.filter((one) => one.purpose === purpose).at(-1);
     box.checked = isOn;

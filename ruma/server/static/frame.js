@@ -10,7 +10,7 @@ const allowed = JSON.parse(websites);
 const close = document.getElementById("close");
 let holder = null; // the origin of the page that holds the frame, once it has said a word
 
-// Kept apart by browsers for each website, and written to only with the visitor's first question.
+// Kept apart by browsers for each website, and written to only once the visitor's first question is answered.
 settings.storage = () => localStorage;
 settings.channel = "widget";
 settings.showsHints = false;

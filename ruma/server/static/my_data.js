@@ -87,7 +87,7 @@ function factsOf(one) {
     ["data_began", when(one.started_at)], ["data_last", when(one.last_at)], ["data_messages", one.messages],
     ["data_opinions", one.opinions], ["data_website", one.website], ["data_language", one.language],
     ["data_name", one.name], ["data_email", one.email],
-    ["data_kept", one.consent.is_kept ? words("data_days", { days: one.kept_days }) : words("data_passing", { minutes: one.passing_minutes })],
+    ["data_kept", one.consent.is_kept ? words("data_days", { days: one.kept_days }) : words("data_passing", { left: one.left_minutes, minutes: one.passing_minutes })],
   ];
   const shown = rows.filter(([, value]) => value !== "" && value !== 0);
   const made = one.consent.choices.map((choice) => [when(choice.at), `${choice.is_given ? "✓" : "✗"} ${choice.words}`]);

@@ -20,7 +20,7 @@ const canHover = matchMedia("(hover: hover) and (pointer: fine)").matches;
 const POLL_SECONDS = 9;
 
 export const settings = {
-  storage: () => sessionStorage,
+  storage: () => sessionStorage, // where what is kept is remembered
   channel: "page",
   website: "",
   language: document.documentElement.lang,
@@ -32,47 +32,48 @@ export const settings = {
 let running = null; // the answer that is being made: its AbortController
 let conversation = form.elements.conversation.value || null; // the secret that opens it
 let hasPerson = false; // a person was asked for, or has replied
-let isPassing = false; // it is not kept: nothing of it stays in the browser, and it is deleted when the visitor leaves
+let isPassing = false; // it is not kept: its secret ends with the tab, and it is deleted soon after the visitor left
 const shownReplies = new Set();
 
-// What the browser remembers. A browser that allows no storage remembers nothing, and the conversation works.
+// What the browser remembers, from the first answer on: of what is not kept, the tab alone, so that it goes on on the
+// website's next page. A browser that allows no storage remembers nothing, and the conversation works.
+
+const tab = () => sessionStorage;
 
 function remember(secret, isKept) {
+  forgetHere();
   conversation = secret;
   isPassing = !isKept;
   if (consent) consent.hidden = true;
-  if (!isKept) {
-    forgetHere();
-    return;
-  }
   try {
-    settings.storage().setItem(kept, secret);
-    if (hasPerson) settings.storage().setItem(keptPerson, "asked");
+    const storage = isKept ? settings.storage() : tab();
+    storage.setItem(kept, secret);
+    if (hasPerson && isKept) storage.setItem(keptPerson, "asked");
   } catch {
     // Not allowed here.
   }
 }
 
-function remembered(key = kept) {
+function remembered(where, key = kept) {
   try {
-    return settings.storage().getItem(key);
+    return where().getItem(key);
   } catch {
     return null;
   }
 }
 
 export function forget() {
+  forgetHere();
   conversation = null;
   hasPerson = isPassing = false;
-  forgetHere();
 }
 
+// Another tab may have begun one of its own since: that one is not forgotten.
 function forgetHere() {
-  try {
-    settings.storage().removeItem(kept);
-    settings.storage().removeItem(keptPerson);
-  } catch {
-    // Not allowed here.
+  for (const where of [tab, settings.storage]) {
+    if (!conversation || remembered(where) !== conversation) continue;
+    where().removeItem(kept);
+    where().removeItem(keptPerson);
   }
 }
 
@@ -89,12 +90,30 @@ export function setKept(isKept) {
   if (conversation) remember(conversation, isKept);
 }
 
-// What is not kept ends with the page; where the browser cannot say so any more, the server ends it a little later.
+// The page may go before this is answered.
+function sayLast(method, path, body) {
+  const headers = { "X-Ruma-CSRF": csrf, "X-Ruma-Conversation": conversation };
+  if (body) headers["Content-Type"] = "application/json";
+  fetch(`${home}/api/${path}`, { method, headers, body: body && JSON.stringify(body), keepalive: true }).catch(() => {});
+}
+
 export function endPassing() {
   if (!conversation || !isPassing) return;
-  const headers = { "X-Ruma-CSRF": csrf, "X-Ruma-Conversation": conversation };
-  fetch(`${home}/api/conversation`, { method: "DELETE", headers, keepalive: true }).catch(() => {});
+  sayLast("DELETE", "conversation");
   forget();
+}
+
+// What is not kept waits some minutes for the website's next page. Where the browser cannot say that it leaves, the
+// server ends the conversation by itself, some time after the last message.
+function leave() {
+  if (conversation && isPassing) sayLast("PUT", "conversation/presence", { is_here: false });
+}
+
+async function comeBack() {
+  if (!conversation || !isPassing || document.visibilityState !== "visible") return;
+  await call("PUT", "conversation/presence", { is_here: true }).catch((error) => {
+    if (error.problem?.code === "not_found" && !running) forget();
+  });
 }
 
 // What the visitor agrees to before the conversation begins.
@@ -341,28 +360,45 @@ export function listen() {
   stop.addEventListener("click", stopAnswer);
   setInterval(() => { lookForReplies(); }, POLL_SECONDS * 1000);
   document.addEventListener("visibilitychange", lookForReplies);
-  addEventListener("pagehide", endPassing);
-  addEventListener("pageshow", (event) => { if (event.persisted && !conversation) startOver(); });
+  document.addEventListener("visibilitychange", comeBack); // another tab may have left the same conversation
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", async (event) => {
+    if (!event.persisted) return;
+    await comeBack();
+    if (conversation) return;
+    startOver();
+    await restore();
+  });
   fit();
 }
 
 // After a reload, what was said is fetched and shown by the same functions.
 
 export async function restore() {
-  const secret = remembered();
-  if (conversation || !secret) return;
-  conversation = secret;
-  if (consent) consent.hidden = true;
-  const found = await call("GET", "conversation").catch((error) => {
-    conversation = null;
-    if (consent) consent.hidden = false;
-    if (error.problem?.code === "not_found") forget();
-  });
+  const found = (await reopen(tab)) ?? (await reopen(settings.storage));
   if (!found || running) return;
   for (const said of found.messages) showAgain(said);
   noticePerson(found);
   hideSuggestions();
   talk.scrollTop = talk.scrollHeight;
+}
+
+async function reopen(where) {
+  const secret = remembered(where);
+  if (conversation || !secret) return null;
+  conversation = secret;
+  if (consent) consent.hidden = true;
+  try {
+    const found = await call("GET", "conversation");
+    isPassing = !found.is_kept;
+    await comeBack();
+    return found;
+  } catch (error) {
+    if (error.problem?.code === "not_found") forget();
+    conversation = null;
+    if (consent) consent.hidden = false;
+    return null;
+  }
 }
 
 function showAgain(said) {
@@ -383,7 +419,7 @@ function showReply(said) {
 // Replies of a person: looked for only once there can be one, and only while the visitor looks.
 
 function noticePerson(found) {
-  hasPerson ||= remembered(keptPerson) !== null || found.messages.some((said) => said.role === "person");
+  hasPerson ||= remembered(settings.storage, keptPerson) !== null || found.messages.some((said) => said.role === "person");
 }
 
 export async function lookForReplies() {

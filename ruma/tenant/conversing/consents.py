@@ -1,6 +1,7 @@
 """What visitors let the business keep and count, and when they said so.
 
 A conversation that is not kept is *passing*: it is in no inbox and in no statistics, and goes when the chat is over.
+That is some minutes after the browser left, so that a visitor who opens the next page of a website can go on.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,13 @@ Keeping = Literal["agreed", "unless_refused"]
 KEEPINGS: tuple[Keeping, ...] = get_args(Keeping)
 
 PASSING_SECONDS = 30 * 60
-"""How long after its last message a conversation that is not kept is over, if the visitor did not leave before."""
+"""How long after its last message a conversation that is not kept is gone, if the visitor did not leave before."""
+
+LEFT_SECONDS = 10 * 60
+"""How long after the visitor left a conversation that is not kept is gone, if they did not come back."""
+
+LOOK_SECONDS = 60
+"""How often the server looks for what is over; what would be gone late is ended at the look before."""
 
 _AHEAD = timedelta(hours=1)
 _GONE = "This conversation is not there any more."
@@ -116,7 +123,7 @@ def change_consent(
         if not is_kept:
             check_conversation_not_held(db, conversation_id)
         db.execute(
-            "update conversation set is_kept = ?, is_counted = ? where id = ?",
+            "update conversation set is_kept = ?, is_counted = ?, left_at = null where id = ?",
             [int(is_kept), int(is_counted), conversation_id],
         )
         if not is_kept:
@@ -127,6 +134,25 @@ def change_consent(
     return read_consent(tenant, conversation_id)
 
 
+def note_presence(tenant: Tenant, conversation_id: int, *, is_here: bool) -> None:
+    """Note that the visitor of a conversation that is not kept has left it, or is there again.
+
+    Of one that is kept nothing is noted.
+    """
+    was_here = f"is_kept = 0 and left_at is {'not null' if is_here else 'null'} and id = ?"
+    with tenant.reading() as db:
+        if db.execute(f"select 1 from conversation where {was_here}", [conversation_id]).fetchone() is None:
+            return
+    with tenant.writing() as db:
+        left_at = None if is_here else now()
+        db.execute(f"update conversation set left_at = ? where {was_here}", [left_at, conversation_id])
+
+
+def is_left_for_good(left_at: str | None) -> bool:
+    """Tell whether a visitor who left then cannot come back to a conversation that is not kept."""
+    return left_at is not None and left_at < _stored(datetime.now(UTC) - timedelta(seconds=LEFT_SECONDS))
+
+
 def end_passing(tenant: Tenant, conversation_id: int | None = None) -> int:
     """Delete a conversation that is not kept, or each of them that is over, and return how many those were.
 
@@ -134,10 +160,11 @@ def end_passing(tenant: Tenant, conversation_id: int | None = None) -> int:
     an hour. What is under a legal hold stays, unseen, until the hold ends.
     """
     time = datetime.now(UTC)
-    over = [f"{one:%Y-%m-%dT%H:%M:%SZ}" for one in (time - timedelta(seconds=PASSING_SECONDS), time + _AHEAD)]
-    where, values = "last_at not between ? and ?", over
+    oldest = [time - timedelta(seconds=seconds - LOOK_SECONDS) for seconds in (PASSING_SECONDS, LEFT_SECONDS)]
+    where = "(last_at not between :said and :ahead or left_at not between :left and :ahead)"
+    values = {"said": _stored(oldest[0]), "left": _stored(oldest[1]), "ahead": _stored(time + _AHEAD)}
     if conversation_id is not None:
-        where, values = "id = ?", [str(conversation_id)]
+        where, values = "id = :id", {"id": str(conversation_id)}
     where = f"is_kept = 0 and {where} and not ({HELD})"
     with tenant.reading() as db:
         if db.execute(f"select 1 from conversation where {where} limit 1", values).fetchone() is None:
@@ -147,6 +174,10 @@ def end_passing(tenant: Tenant, conversation_id: int | None = None) -> int:
         ask_erasure(db)
     finish_erasure(tenant)
     return int(ended)
+
+
+def _stored(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def read_keeping(tenant: Tenant) -> Keeping:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from ruma.errors import NotFoundError
 from ruma.tenant.audit import current_actor
 from ruma.tenant.clock import now
-from ruma.tenant.conversing.consents import Choice, note_choices
+from ruma.tenant.conversing.consents import Choice, is_left_for_good, note_choices
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -98,16 +98,19 @@ def resume_conversation(tenant: Tenant, secret: str) -> OpenConversation:
     """Return the conversation that a secret opens.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: There is none, or it is not kept and its visitor left it too long ago.
     """
     with tenant.reading() as db:
         row = db.execute(
-            "select channel, website, language, id, is_kept, is_counted from conversation where secret_hash = ?",
+            """select channel, website, language, id, is_kept, is_counted, left_at from conversation
+               where secret_hash = ?""",
             [_hash(secret)],
         ).fetchone()
     if row is None:
         raise NotFoundError(GONE)
-    channel, website, language, number, is_kept, is_counted = row
+    channel, website, language, number, is_kept, is_counted, left_at = row
+    if not is_kept and is_left_for_good(left_at):
+        raise NotFoundError(GONE)
     return OpenConversation(secret, channel, website, language, number, bool(is_kept), bool(is_counted))
 
 
@@ -135,7 +138,7 @@ def add_exchange(
         conversation_id = conversation.id or store_conversation(db, conversation, time)
         changed = db.execute(
             """update conversation set last_at = ?, questions = questions + 1, declined = declined + ?,
-               is_read = 0, is_closed = 0 where id = ?""",
+               is_read = 0, is_closed = 0, left_at = null where id = ?""",
             [time, int(is_declined), conversation_id],
         )
         if not changed.rowcount:

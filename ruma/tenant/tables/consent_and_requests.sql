@@ -2,6 +2,8 @@
 -- is in no statistics.
 alter table conversation add column is_kept integer not null default 1;
 alter table conversation add column is_counted integer not null default 1;
+-- When the visitor's browser said that it leaves a chat that is not kept; null while it is there.
+alter table conversation add column left_at text;
 drop index conversation_inbox;
 create index conversation_inbox on conversation (
     last_at desc, id desc, channel, is_closed, is_read, wants_person_since, answered_at,
