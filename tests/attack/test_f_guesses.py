@@ -208,3 +208,33 @@ def test_f47_whoever_was_here_before_is_let_in(home: Home, tenant: Tenant, clock
 
     assert at_home == elsewhere
     assert 0 < refused.value.retry_seconds <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize("count", [90, pytest.param(6_000, marks=pytest.mark.nightly)])
+def test_f47_no_flood_makes_failures_forgotten(
+    tenant: Tenant, clock: Clock, step: str, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Tries at made-up accounts from everywhere push out neither Anna's wait, nor her failures, nor her own network."""
+    if count < 5_000:
+        monkeypatch.setattr(attempts, "_MOST", 100)
+        monkeypatch.setattr(attempts, "_SHARED", 64)
+    enter_by_password(tenant, EMAIL, PASSWORD, address=HERE)
+    guess = lambda number: is_tried(lambda: enter_by_password(tenant, EMAIL, "no", address=f"10.0.{number}.1"))  # noqa: E731
+    for number in range(FREE_ACCOUNT + 7):
+        clock.seconds += LONGEST_WAIT
+        assert guess(number)
+
+    for number in range(count):
+        count_attempt(tenant, "sign-in", account=f"member{number}", address=f"11.{number // 256}.{number % 256}.1")
+    waits = guess(50)
+    tenant.attempts = None  # what is stored knows it, too
+    waits_again = guess(51)
+    clock.seconds += LONGEST_WAIT
+    after = [guess(number) for number in range(100, 110)]
+
+    assert (waits, waits_again) == (False, False)
+    assert after == [True] + [False] * 9
+    assert enter_by_password(tenant, EMAIL, PASSWORD, address=HERE)
+    with tenant.reading() as db:
+        kept = db.execute("select count(*) from attempt").fetchone()[0]
+    assert kept <= attempts._MOST + attempts._SHARED + 1

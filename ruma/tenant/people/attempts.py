@@ -4,8 +4,12 @@ After some failures each further one must wait, twice as long each time up to a 
 clock, and what is stored is the wait that is left: neither a restart nor a clock that jumps shortens it. Who has
 signed in from a network before goes in a lane of their own, so that strangers who guess at an account delay each
 other and not its owner.
+
+No flood of made-up accounts makes a failure forgotten: where there are too many records, those with the fewest
+failures are folded into some that many share, and whoever comes anew begins where theirs stands.
 """
 
+import heapq
 import threading
 import time
 from collections import deque
@@ -30,6 +34,8 @@ _LONGEST_SECOND_STEP = 600.0
 
 _FORGET_AFTER = 24 * 3600.0
 _MOST = 10_000
+_SHARED = 4096
+_SHARED_NAME = b"shared"
 _KNOWN_DAYS = 90
 _NOTED_AN_HOUR = 60
 _FAILED: dict[What, str] = {"sign-in": "sign-in.failed", "second-step": "second-step.failed"}
@@ -41,6 +47,12 @@ class _Record:
     failures: int
     ready_at: float
     noted_at: float
+
+    def take_up(self, other: "_Record") -> None:
+        """Be at least as strict as another record."""
+        self.failures = max(self.failures, other.failures)
+        self.ready_at = max(self.ready_at, other.ready_at)
+        self.noted_at = max(self.noted_at, other.noted_at)
 
 
 @dataclass(frozen=True)
@@ -68,11 +80,17 @@ class Attempts:
                 [oldest],
             )
             rows = db.execute("select subject, failures, wait_seconds from attempt order by noted_at").fetchall()
-        self._records = {row[0]: _Record(row[1], started + row[2], started) for row in rows}
+        self._known = dict.fromkeys(row[0] for row in rows if not row[1])  # the oldest stand first
+        self._records: dict[bytes, _Record] = {}
+        self._shared: dict[bytes, _Record] = {}
+        for subject, failures, wait in rows:
+            if failures:
+                kept = self._shared if subject.startswith(_SHARED_NAME) else self._records
+                kept[subject] = _Record(failures, started + wait, started)
 
     def is_known(self, subject: bytes) -> bool:
-        """Tell whether there is a record of that subject."""
-        return subject in self._records
+        """Tell whether somebody has signed in who is remembered so."""
+        return subject in self._known
 
     def book(self, lanes: list[tuple[bytes, int]], longest: float) -> list[_Booking]:
         """Count a try in each lane before it is made, so that fifty at once are not all the first.
@@ -105,17 +123,21 @@ class Attempts:
             record = self._records.pop(subject, None)
         return record is not None and record.failures > 1
 
-    def remember(self, subject: bytes) -> None:
-        """Keep a record without a failure."""
+    def remember(self, subject: bytes) -> list[bytes]:
+        """Know who signed in, and return who is known no more, beyond the most that are."""
         with self._lock:
-            self._records[subject] = _Record(0, 0.0, time.monotonic())
+            self._known[subject] = None
+            forgotten = list(self._known)[: max(0, len(self._known) - _MOST)]
+            for one in forgotten:
+                del self._known[one]
+        return forgotten
 
     def rows(self, subjects: list[bytes]) -> list[tuple[bytes, int, float]]:
-        """Return what is to be stored of some lanes: their failures, and the wait that is left."""
+        """Return what is to be stored of some records: their failures, and the wait that is left."""
         time_now = time.monotonic()
         with self._lock:
-            found = [(subject, self._records[subject]) for subject in subjects if subject in self._records]
-            return [(subject, one.failures, max(0.0, one.ready_at - time_now)) for subject, one in found]
+            found = [(one, self._records.get(one) or self._shared.get(one)) for one in subjects]
+            return [(subject, one.failures, max(0.0, one.ready_at - time_now)) for subject, one in found if one]
 
     def take_note(self, subject: bytes) -> bool:
         """Tell whether the newest failure of a lane is to stand in the audit log.
@@ -133,27 +155,46 @@ class Attempts:
                 return True
             return False
 
-    def drop_oldest(self) -> list[bytes]:
-        """Let go of the oldest records beyond the most that are kept, and return which those were."""
+    def fold(self) -> tuple[list[bytes], list[bytes]]:
+        """Fold the records with the fewest failures into shared ones where there are too many.
+
+        Returns:
+            Which records are no more, and which shared ones took them up.
+        """
         with self._lock:
-            dropped = list(self._records)[: max(0, len(self._records) - _MOST)]
-            for subject in dropped:
-                del self._records[subject]
-        return dropped
+            if len(self._records) <= _MOST:
+                return [], []
+            # A tenth more than must go, so that a flood is not sorted again for each of its tries.
+            count = len(self._records) - _MOST + _MOST // 10
+            folded = heapq.nsmallest(count, self._records, key=lambda one: self._records[one].failures)
+            for subject in folded:
+                record = self._records.pop(subject)
+                self._shared.setdefault(_share_of(subject), _Record(0, 0.0, 0.0)).take_up(record)
+        return folded, list({_share_of(subject) for subject in folded})
+
+    def _find(self, subject: bytes, time_now: float) -> _Record | None:
+        record = self._records.get(subject) or self._shared.get(_share_of(subject))
+        if record is not None and time_now - record.noted_at > _FORGET_AFTER:
+            record.failures, record.ready_at = 0, 0.0
+        return record
 
     def _ready_at(self, subject: bytes, time_now: float) -> float:
-        record = self._records.get(subject)
-        if record is not None and record.failures and time_now - record.noted_at > _FORGET_AFTER:
-            record.failures, record.ready_at = 0, 0.0
+        record = self._find(subject, time_now)
         return record.ready_at if record is not None else 0.0
 
     def _count(self, subject: bytes, free: int, longest: float, time_now: float) -> _Booking:
-        record = self._records.pop(subject, None) or _Record(0, 0.0, time_now)
-        before, record.failures, record.noted_at = record.ready_at, record.failures + 1, time_now
+        found = self._find(subject, time_now) or _Record(0, 0.0, time_now)
+        before = found.ready_at
+        record = _Record(found.failures + 1, before, time_now)
         if record.failures >= free:
             record.ready_at = time_now + min(2.0 ** min(record.failures - free, 20), longest)
-        self._records[subject] = record  # at the end: the oldest stand first
+        self._records[subject] = record
         return _Booking(subject, free, longest, before, record.ready_at)
+
+
+def _share_of(subject: bytes) -> bytes:
+    # Of a keyed hash, so that nobody can choose whose record theirs is folded into.
+    return _SHARED_NAME + (int.from_bytes(subject[:4], "big") % _SHARED).to_bytes(2, "big")
 
 
 @contextmanager
@@ -225,23 +266,23 @@ def _attempts_of(tenant: Tenant) -> Attempts:
 def _welcome(tenant: Tenant, attempts: Attempts, account: bytes, known: bytes | None) -> None:
     had_failures = attempts.forget(account)
     is_new = known is not None and not attempts.is_known(known)
-    if known is not None and is_new:
-        attempts.remember(known)
+    gone = attempts.remember(known) if known is not None and is_new else []
     if had_failures or is_new:
         with tenant.writing() as db:
-            db.execute("delete from attempt where subject = ?", [account])
+            for subject in (account, *gone):
+                db.execute("delete from attempt where subject = ?", [subject])
             if is_new:
                 db.execute("insert or replace into attempt values (?, 0, 0.0, ?)", [known, now()])
 
 
 def _store(tenant: Tenant, attempts: Attempts, subjects: list[bytes], *, noted: str = "") -> None:
-    dropped = attempts.drop_oldest()
+    folded, shared = attempts.fold()
     with tenant.writing() as db:
         if noted and attempts.take_note(subjects[0]):
             note(db, noted, "", failures=attempts.rows(subjects[:1])[0][1])
-        for row in attempts.rows(subjects):
+        for row in attempts.rows([*subjects, *shared]):
             db.execute("insert or replace into attempt values (?, ?, ?, ?)", [*row, now()])
-        for subject in dropped:
+        for subject in folded:
             db.execute("delete from attempt where subject = ?", [subject])
 
 
