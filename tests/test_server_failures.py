@@ -16,7 +16,7 @@ from ruma.server.app import create_app
 from ruma.server.failures import REFUSALS, STATUS, describe_bug, describe_failure
 from ruma.server.guarding import SECURITY_HEADERS
 from ruma.tenant.home import Home
-from tests.serving import EMBEDDER, FLAGS, make_tenant
+from tests.serving import EMBEDDER, FLAGS, make_tenant, sign_in
 
 HERE = "http://127.0.0.1:8420"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
@@ -133,6 +133,27 @@ def test_every_route_fails_in_one_shape(client: TestClient[Litestar]) -> None:
             if response.status_code >= 400 and method != "HEAD":
                 assert_one_shape(response)
     assert walked >= 100
+
+
+def test_a_field_that_nobody_knows_is_refused(client: TestClient[Litestar], folder: Path) -> None:
+    """By every route that takes JSON, with its name and those that there are; clients of OpenAI's API may send more."""
+    with Home(load_settings({**FLAGS, "home": folder}, {})).open("acme") as tenant:
+        owner = sign_in(tenant)
+    asked: dict[str, tuple[int, str]] = {}
+    for route in client.app.routes:
+        for handler in getattr(route, "route_handlers", []):
+            if handler.parsed_data_field:
+                path = re.sub(r"{(\w+)}", lambda found: "acme" if found[1] == "name" else "7", route.path_format)
+                (method,) = handler.http_methods - {"OPTIONS"}
+                answer = client.request(method, path, json={"nmae": "Ada"}, headers=owner)
+                asked[f"{method} {path}"] = answer.status_code, answer.text
+
+    others = {way: said for way, said in asked.items() if "/v1/" not in way}
+    assert len(others) > 25
+    assert {status for status, _ in others.values()} == {400}
+    assert {way for way, (_, said) in others.items() if "There is no field 'nmae' here." not in said} == set()
+    assert "Fields: name, role, is_disabled, password." in asked["PATCH /t/acme/api/members/7"][1]
+    assert not any("nmae" in said for way, (_, said) in asked.items() if "/v1/" in way)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ resolves to this machine, nor by posting a form to it.
 """
 
 from collections.abc import Sequence, Set
+from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from litestar.exceptions import ClientException, HTTPException, PermissionDenied
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import HTTPScope
 
+from ruma.errors import InputError
 from ruma.server.addresses import PublicAddress, is_loopback
 
 CONTENT_POLICY = "; ".join(
@@ -65,11 +67,23 @@ class CarefulRequest(Request[Any, Any, Any]):
 
         Raises:
             ClientException: It is not, is not UTF-8, or is nested without end.
+            InputError: It has a field that the route does not know: a mistyped one would be left out in silence.
         """
         try:
-            return await super().json()
+            sent = await super().json()
         except (UnicodeDecodeError, RecursionError) as exc:
             raise ClientException("The body is not JSON.") from exc
+        wanted = self.route_handler.parsed_data_field
+        if wanted and is_dataclass(wanted.annotation) and isinstance(sent, dict) and not _takes_more(self):
+            names = [one.name for one in fields(wanted.annotation)]
+            if unknown := next((name for name in sent if name not in names), None):
+                raise InputError(f"There is no field {unknown[:80]!r} here.", hint=f"Fields: {', '.join(names)}.")
+        return sent
+
+
+def _takes_more(request: CarefulRequest) -> bool:
+    # Clients of OpenAI's API send fields that only other servers look at.
+    return bool(request.route_handler.opt.get("takes_more"))
 
 
 def member_policy() -> str:

@@ -170,10 +170,20 @@ def describe_api(routes: Sequence[ControllerRouterHandler], dependencies: Depend
         operation = next(schema["paths"][path][way] for way in ("post", "patch", "put") if way in schema["paths"][path])
         body = operation["requestBody"]["content"]["application/json"]
         body["examples"] = {"question": {"value": example}}
+    _close_bodies(schema)
     _describe_bytes(schema["paths"])
     chat = schema["paths"]["/t/{name}/api/chat"]["post"]
     chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}, "example": _STREAM}
     return schema
+
+
+def _close_bodies(schema: dict[str, Any]) -> None:
+    """Say that a body has no further field; what OpenAI's clients send may have."""
+    for path, ways in schema["paths"].items():
+        for way in ways.values():
+            body = way.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+            if "$ref" in body and "/v1/" not in path:
+                schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]["additionalProperties"] = False
 
 
 def _describe_bytes(paths: dict[str, Any]) -> None:

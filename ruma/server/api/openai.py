@@ -75,6 +75,7 @@ def show_models(tenant: NamedDependency[Tenant], resources: NamedDependency[Reso
 @post(
     "/chat/completions",
     policy=CHAT,
+    takes_more=True,
     status_code=200,
     guards=[require_json],
     responses=answers_with(Completion, 400, 401, 403, 404, 409, 429, 503),
@@ -132,6 +133,7 @@ async def complete(
 @post(
     "/embeddings",
     policy=CHAT,
+    takes_more=True,
     status_code=200,
     guards=[require_json],
     responses=answers_with(EmbeddingList, 400, 401, 403, 404, 429),
