@@ -9,11 +9,14 @@ import pytest
 from ruma.business.mail import Mail, Outbox, is_set_up, send_mail
 from ruma.config import Settings
 from ruma.errors import MailError
-from ruma.privacy.erasing import erase_conversation
+from ruma.privacy.erasing import erase_conversation, erase_member
 from ruma.tenant.audit import act_as
 from ruma.tenant.connections import list_connections
 from ruma.tenant.conversing.conversations import begin_conversation
 from ruma.tenant.conversing.inbox import ask_for_person
+from ruma.tenant.people.joining import accept_invitation, invite
+from ruma.tenant.people.links import withdraw_invitation
+from ruma.tenant.people.members import create_member, find_member
 from ruma.tenant.tenant import Tenant
 from tests.harness.residue import make_canaries
 from tests.ledgers import MemoryLedger
@@ -233,6 +236,31 @@ def test_a_mail_that_waits_goes_with_what_it_is_about(tmp_path: Path, tenant: Te
         wait_until(lambda: len(mailbox.mails) == 1 and not outbox.waiting)
         outbox.close()
     assert [mail["Subject"] for mail in mailbox.mails] == [str(numbers[1])]
+
+
+def test_a_mail_that_waits_goes_with_its_reader_or_its_invitation(tmp_path: Path, tenant: Tenant) -> None:
+    """To a member who is erased, and of an invitation that is withdrawn or taken; others are sent."""
+    for name in ("ada", "bob"):
+        create_member(tenant, email=f"{name}@example.com", name=name, role="owner", password="harbour violin ticket 83")
+    secrets = {name: invite(tenant, email=f"{name}@example.com", role="viewer") for name in ("eve", "cleo", "dan")}
+    with mail_server() as mailbox:
+        mailbox.answers = ["451 Later"] * 6
+        outbox = Outbox(settings_for(tmp_path, mailbox), pauses=(2.0,))
+        for name in ("ada", "bob", "visitor"):
+            outbox.post(replace(MAIL, to=f"{name}@example.com"), tenant)
+        for name, secret in secrets.items():
+            outbox.post(replace(MAIL, to=f"{name}@example.com", about=("invitation", secret)), tenant)
+        wait_until(lambda: not mailbox.answers and outbox.waiting == 6)
+
+        erase_member(tenant, find_member(tenant, "ada@example.com").id)
+        withdraw_invitation(tenant, "eve@example.com")
+        accept_invitation(tenant, secrets["cleo"], name="Cleo", password="harbour violin ticket 83")
+        outbox.forget(tenant)
+        assert outbox.waiting <= 3
+
+        wait_until(lambda: len(mailbox.mails) == 3 and not outbox.waiting)
+        outbox.close()
+    assert {mail["To"] for mail in mailbox.mails} == {f"{name}@example.com" for name in ("bob", "dan", "visitor")}
 
 
 def test_mails_that_wait_have_a_limit(tmp_path: Path, tenant: Tenant) -> None:

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -25,6 +26,8 @@ from ruma.errors import InputError, MailError, NotFoundError, RumaError, StoreEr
 from ruma.offline import is_here
 from ruma.tenant.connections import TenantLedger
 from ruma.tenant.erasing.erasures import is_there
+from ruma.tenant.people.links import peek_link
+from ruma.tenant.people.members import find_member
 from ruma.tenant.profile import clean_email, without_controls
 from ruma.tenant.tenant import Tenant
 
@@ -36,8 +39,8 @@ PAUSES = (5.0, 60.0, 300.0)
 MOST_WAITING = 200
 """Mails that wait at most; what comes then is dropped, and the log says so."""
 _CLOSING_SECONDS = 3.0
-About = tuple[Literal["conversation", "member"], int]
-"""What a mail is about, as a kind and a number."""
+About = tuple[Literal["conversation", "member"], int] | tuple[Literal["invitation"], str]
+"""What a mail is about, as a kind and a number; of an invitation, its secret."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Mail:
     occasion: str = "a notice"
     """What it is for, as the ledger of connections says it: never to whom."""
     about: About | None = None
-    """Whose erasure it goes with while it waits, by number."""
+    """What it goes with while it waits."""
 
 
 def is_set_up(settings: Settings) -> bool:
@@ -108,13 +111,20 @@ class _Posted:
     mail: Mail
     ledger: Ledger
     tenant: Tenant
+    member_id: int | None
+    """The member who has the address that it goes to."""
 
     @property
     def is_wanted(self) -> bool:
-        """Whether what it is about is still there."""
+        """Whether what it is about is still there, and the member that it goes to."""
+        about = self.mail.about
         try:
-            return self.mail.about is None or is_there(self.tenant, *self.mail.about)
-        except NotFoundError:  # the tenant itself is gone
+            if about and about[0] == "invitation":
+                peek_link(self.tenant, "invitation", about[1])
+            elif about and not is_there(self.tenant, *about):
+                return False
+            return self.member_id is None or is_there(self.tenant, "member", self.member_id)
+        except NotFoundError:  # the invitation was withdrawn or taken, or the tenant itself is gone
             return False
         except StoreError:
             return True
@@ -147,7 +157,7 @@ class Outbox:
             if self._waiting.qsize() >= self._limit:
                 log.warning("A mail was dropped: %d wait already.", self._limit)
                 return False
-            self._put(0.0, 0, _Posted(mail, TenantLedger(tenant), tenant))
+            self._put(0.0, 0, _Posted(mail, TenantLedger(tenant), tenant, _member_at(tenant, mail.to)))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ruma-mail", daemon=True)
                 self._thread.start()
@@ -159,7 +169,7 @@ class Outbox:
         return self._waiting.qsize()
 
     def forget(self, tenant: Tenant) -> None:
-        """Drop the mails of a tenant that wait and are about what was erased."""
+        """Drop the mails of a tenant that wait and are about what is gone, or go to who is."""
         with self._lock:
             kept = []
             while not self._waiting.empty():
@@ -236,6 +246,12 @@ class _Server(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return self._connection
+
+
+def _member_at(tenant: Tenant, address: str) -> int | None:
+    with suppress(NotFoundError, StoreError):
+        return find_member(tenant, address).id
+    return None
 
 
 def _greet(settings: Settings, connection: socket.socket) -> smtplib.SMTP:

@@ -144,7 +144,9 @@ def invitation_notice(profile: Profile, *, origin: str, tenant: str, to: str, in
         f"Choose a password here; the link works once:\n{_address(origin, tenant, f'invitation/{secret}')}\n\n"
         "If you do not know why you get this, you need not do anything.\n"
     )
-    return Mail(to, f"{inviter} invites you to {business}", text, from_name=business, occasion="an invitation")
+    subject = f"{inviter} invites you to {business}"
+    about: About = ("invitation", secret)
+    return Mail(to, subject, text, from_name=business, occasion="an invitation", about=about)
 
 
 def reset_notice(profile: Profile, *, origin: str, tenant: str, member_id: int, to: str, secret: str) -> Mail:

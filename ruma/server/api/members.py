@@ -155,6 +155,9 @@ async def add_invitation(
     guards=[require_json],
     responses=fails_with(400, 401, 403, 404),
 )
-def drop_invitation(data: JSONBody[Withdrawal], tenant: NamedDependency[Tenant]) -> None:
-    """Void the open invitation of an address."""
+def drop_invitation(
+    data: JSONBody[Withdrawal], tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]
+) -> None:
+    """Void the open invitation of an address; its mail is not sent any more."""
     withdraw_invitation(tenant, data.email)
+    resources.outbox.forget(tenant)

@@ -87,11 +87,19 @@ async def send_invitation(
 
 @post("/t/{name:str}/people/invitations/withdraw", policy=MANAGE, status_code=200, include_in_schema=False)
 async def drop_invitation(
-    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
 ) -> Response[Any]:
-    """Void an open invitation."""
+    """Void an open invitation; its mail is not sent any more."""
     email = first(await read_form(request), "email")
-    return await sync_to_thread(_do, request, tenant, principal, lambda: withdraw_invitation(tenant, email))
+
+    def withdraw() -> None:
+        withdraw_invitation(tenant, email)
+        resources.outbox.forget(tenant)
+
+    return await sync_to_thread(_do, request, tenant, principal, withdraw)
 
 
 @post("/t/{name:str}/people/{member_id:int}/role", policy=MANAGE, status_code=200, include_in_schema=False)
