@@ -10,7 +10,6 @@ import os
 import resource
 import socket
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from ruma.server.gate import Gate
 from ruma.server.listener import prepare_log
 from ruma.server.listening import open_socket
 from ruma.server.tls import open_tls
+from tests.harness.forking import Forked
 
 SHORT = {"head": 0.6, "idle": 0.4, "stretch": 0.8, "stretch_bytes": 4000, "stream": 3.0}
 """Deadlines that a test can wait for."""
@@ -115,15 +115,17 @@ class Guarded:
         """Start it and wait for its port; *files* is how many it may hold open, *proxy* the one it trusts."""
         given = {"tls": [str(path) for path in tls or ()], "most": most, **SHORT, **limits}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.guarded", json.dumps(given)],
+        says, stdout = os.pipe()
+        self.process = Forked(
+            ["tests.guarded", json.dumps(given)],
+            env=os.environ,
             cwd=Path(__file__).parents[1],
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
+            stdout=stdout,
+            stderr=self._errors.fileno(),
         )
-        assert self.process.stdout
-        self.port = int(self.process.stdout.readline())
+        os.close(stdout)
+        with os.fdopen(says) as said:
+            self.port = int(said.readline())
         self._held: list[socket.socket] = []
         self._tls = ssl.create_default_context(cafile=tls[0]) if tls else None
 
@@ -133,7 +135,7 @@ class Guarded:
     def __exit__(self, *_: object) -> None:
         self.drop()
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
         self._errors.close()
 
     def said(self) -> str:

@@ -3,10 +3,10 @@
 import atexit
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,6 +31,7 @@ from ruma.tenant.people.members import create_member, find_member
 from ruma.tenant.people.sessions import begin_session, csrf_of
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
+from tests.harness.forking import Forked
 
 EMBEDDER = HashEmbedder(dimension=256)
 FLAGS = {"key_source": "machine", "visitor_questions": 100_000}
@@ -196,21 +197,24 @@ class Running:
         self.home = home
         for name, value in settings.items():
             write_setting(home, name, value)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.serving", str(home), *args],
+        (says, stdout), (complains, stderr) = os.pipe(), os.pipe()
+        self.process = Forked(
+            ["tests.serving", str(home), *args],
+            env=os.environ,
             cwd=Path(__file__).parents[1],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=stdout,
+            stderr=stderr,
         )
-        assert self.process.stdout
+        os.close(stdout)
+        os.close(stderr)
+        self._said, self._complained = os.fdopen(says, encoding="utf-8"), os.fdopen(complains, encoding="utf-8")
         self.requests: list[dict[str, Any]] = []
         self.errors = ""
         """What it said on standard error so far, besides a line for each request."""
         # Read all the time, or a server that writes a line a request would fill the pipe.
         self._reader = threading.Thread(target=self._read_errors, daemon=True)
         self._reader.start()
-        self.banner = [self.process.stdout.readline().strip() for _ in range(3)]
+        self.banner = [self._said.readline().strip() for _ in range(3)]
         found = re.search(r", port (\d+)", self.banner[2])
         if not found:
             raise RuntimeError(self.stop()[1])
@@ -227,13 +231,11 @@ class Running:
     def _end(self) -> None:
         self.process.wait(timeout=20)
         self._reader.join(timeout=5)
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe
-            pipe.close()
+        self._said.close()
+        self._complained.close()
 
     def _read_errors(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
+        for line in self._complained:
             if line.startswith('{"time"'):
                 self.requests.append(json.loads(line))
             else:
@@ -254,7 +256,7 @@ class Running:
         """Stop it and return how it ended and what it said on standard error, besides a line for each request."""
         self.process.send_signal(kind)
         self._end()
-        return self.process.returncode, self.errors
+        return self.process.wait(), self.errors
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,9 +75,21 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return what a file says, read once for all tests."""
+    return ast.parse(path.read_text())
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Name everything a file imports, also inside functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    return frozenset(find_imports(path))
+
+
+def find_imports(path: Path) -> Iterator[str]:
+    """Name each import of a file."""
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -122,7 +135,7 @@ def test_sql_is_written_in_one_package() -> None:
     for path in ROOT.rglob("*.py"):
         if path.relative_to(ROOT).parts[0] == "tenant":
             continue
-        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
         names = {call.attr for call in calls if isinstance(call, ast.Attribute)}
         assert not names & {"execute", "executemany", "executescript", "reading", "writing"}, path
 

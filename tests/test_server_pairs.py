@@ -7,27 +7,28 @@ from litestar.testing import TestClient
 from ruma.config import load_settings
 from ruma.server.app import create_app
 from ruma.tenant.home import Home
-from tests.serving import EMBEDDER, FLAGS, make_tenant, with_key
+from tests.serving import EMBEDDER, FLAGS, renew_tenant, with_key
 
 Client = TestClient[Litestar]
 PAIR = {"question": "Do you bake for weddings?", "answer": "Yes.\n\nCall us three weeks ahead."}
 
 
-@pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Return a home with a tenant."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+    """Return a home and a client of its server."""
     home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
-    make_tenant(home)
-    return home
+    app = create_app(home, lambda: EMBEDDER, lambda _: None)
+    with TestClient(app, base_url="http://127.0.0.1:8420") as client:
+        yield home, client
 
 
 @pytest.fixture
-def client(home: Home) -> Iterator[Client]:
-    """Return a client that has a key to everything."""
-    app = create_app(home, lambda: EMBEDDER, lambda _: None)
-    with TestClient(app, base_url="http://127.0.0.1:8420") as client, home.open("acme") as tenant:
+def client(served: tuple[Home, Client]) -> Client:
+    """Return a client that has a key to everything of a new tenant."""
+    home, client = served
+    with renew_tenant(home).open("acme") as tenant:
         client.headers.update(with_key(tenant, "chat", "read", "write"))
-        yield client
+    return client
 
 
 def test_pairs_are_added_listed_changed_and_removed(client: Client) -> None:

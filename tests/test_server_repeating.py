@@ -1,7 +1,6 @@
 """A write that is sent twice under one idempotency key is done once."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,19 +17,25 @@ from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.people.api_keys import list_api_keys, revoke_api_key
 from ruma.tenant.tenant import Tenant
 from tests.harness.residue import find_residue, make_canaries
-from tests.serving import EMBEDDER, FLAGS, make_tenant, sign_in, with_key
+from tests.serving import EMBEDDER, FLAGS, renew_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 TEXTS = "/t/acme/api/sources/texts"
 Client = TestClient[Litestar]
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+    """Return a home and a client of its server."""
+    home = Home(load_settings({**FLAGS, "home": tmp_path_factory.mktemp("home")}, {}))
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+        yield home, client
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """Return a home with one tenant."""
-    home = Home(load_settings({**FLAGS, "home": tmp_path / "home"}, {}))
-    make_tenant(home)
-    return home
+def home(served: tuple[Home, Client]) -> Home:
+    """Return the home with a new tenant."""
+    return renew_tenant(served[0])
 
 
 @pytest.fixture
@@ -41,10 +46,10 @@ def opened(home: Home) -> Iterator[Tenant]:
 
 
 @pytest.fixture
-def client(home: Home) -> Iterator[Client]:
-    """Return a client of a server of that home."""
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        yield client
+def client(served: tuple[Home, Client], home: Home) -> Client:
+    """Return a client of the server of that home."""
+    served[1].cookies.clear()
+    return served[1]
 
 
 def add(client: Client, headers: dict[str, str], key: str, text: str = "We bake on Mondays.") -> Any:

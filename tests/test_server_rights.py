@@ -25,27 +25,33 @@ from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import set_hold
 from ruma.tenant.tenant import Tenant
 from tests.mailing import Mailbox, mail_server
-from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in, with_key
+from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, renew_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 API = "/t/acme/api"
 Client = TestClient[Litestar]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """Return a home of one tenant."""
-    home = Home(load_settings({**FLAGS, "home": tmp_path / "home"}, {}))
-    make_tenant(home)
-    return home
-
-
-@pytest.fixture
-def client(home: Home) -> Iterator[Client]:
-    """Return a client of the server."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+    """Return a home and a client of its server."""
+    home = Home(load_settings({**FLAGS, "home": tmp_path_factory.mktemp("home")}, {}))
     with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
         client.follow_redirects = False
-        yield client
+        yield home, client
+
+
+@pytest.fixture
+def home(served: tuple[Home, Client]) -> Home:
+    """Return the home with a new tenant."""
+    return renew_tenant(served[0])
+
+
+@pytest.fixture
+def client(served: tuple[Home, Client], home: Home) -> Client:
+    """Return a client of the server of that home."""
+    served[1].cookies.clear()
+    return served[1]
 
 
 @pytest.fixture

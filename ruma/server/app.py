@@ -209,7 +209,11 @@ async def tenant_of_request(request: Request[Any, Any, Any], name: FromPath[str]
 @get("/t/{name:str}/api/openapi.json", policy=READ, include_in_schema=False, sync_to_thread=True)
 def show_openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Describe the API."""
-    return describe_api([show_health, tenant_api(), openai_api()], request.app.dependencies)
+    app = request.app
+    if "description" not in app.state:  # it takes half a second and is the same for everybody
+        app.state.description = describe_api([show_health, tenant_api(), openai_api()], app.dependencies)
+    description: dict[str, Any] = app.state.description
+    return description
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, exc: HTTPException) -> None:

@@ -87,9 +87,15 @@ def say(tenant: Tenant, words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def client(home: Home) -> Iterator[Client]:
-    """Return a client of a server whose language model repeats all that it reads."""
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: EchoGenerator(repeat)), base_url=HERE) as client:
+def generator() -> EchoGenerator:
+    """Return a language model that repeats all that it reads."""
+    return EchoGenerator(repeat)
+
+
+@pytest.fixture(scope="module")
+def client(home: Home, generator: EchoGenerator) -> Iterator[Client]:
+    """Return a client of a server with that language model."""
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: generator), base_url=HERE) as client:
         yield client
 
 
@@ -136,18 +142,19 @@ def test_h65_the_rules_hold_no_secret(client: Client, home: Home) -> None:
 
 @pytest.mark.parametrize("place", ["text", "title", "heading"])
 @pytest.mark.parametrize("attack", INJECTED, ids=range(len(INJECTED)))
-def test_h64_orders_in_a_document_stay_words(home: Home, attack: str, place: str) -> None:
+def test_h64_orders_in_a_document_stay_words(
+    client: Client, home: Home, generator: EchoGenerator, attack: str, place: str
+) -> None:
     """Wherever they stand, the prompt keeps its two turns and its numbers, and the sources shown are computed."""
-    generator = EchoGenerator(repeat)
+    generator.asked.clear()
     title = attack if place == "title" else "Hours"
     heading = attack if place == "heading" else "Hours"
     sentence = "The shop opens on Sundays from 8:00 to 12:00 for tea."
     with home.open("acme") as tenant:
         store(tenant, "evil.md", title, [(heading, None, [f"{sentence} {attack if place == 'text' else ''}"])])
         known = {document.id for document in list_documents(tenant)}
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: generator), base_url=HERE) as client:
-        question = "When does the shop open on Sundays for tea?"
-        told = client.post("/t/acme/api/chat", json={"question": question}).json()
+    question = "When does the shop open on Sundays for tea?"
+    told = client.post("/t/acme/api/chat", json={"question": question}).json()
 
     ((_, turns),) = generator.asked
     assert [turn.role for turn in turns] == ["system", "user"]
