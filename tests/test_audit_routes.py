@@ -110,7 +110,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
 
 def talk(walk: Walk, email: str) -> tuple[str, int]:
     """Have a conversation that is kept; return its secret and its number."""
-    asked = {"question": QUESTION, "channel": "widget", "keep": True, "language": "en"}
+    asked = {"question": QUESTION, "channel": "widget", "keep": True, "analytics": True, "language": "en"}
     done = walk("POST", f"{API}/chat", json=asked).json()
     own = {"X-Ruma-Conversation": done["conversation"]}
     walk("PATCH", f"{API}/conversation/details", own, json={"name": "Ana", "email": email})
@@ -235,10 +235,11 @@ def walk_inbox(walk: Walk, owner: dict[str, str]) -> None:
     one = f"{API}/conversations/{{conversation_id}}"
     walk("PATCH", one, owner, n=numbers[:1], json={"is_closed": True})
     walk("POST", f"{one}/replies", owner, n=numbers[:1], json={"text": "Yes."})
+    walk("POST", f"{one}/consent/withdrawal", owner, n=numbers[:1])
     walk("DELETE", one, owner, n=numbers[:1])
     page = "/t/{name}/conversations/{conversation_id}"
     for what, form in (
-        ("close", {}), ("open", {}), ("unread", {}), ("reply", {"text": "Yes."}),
+        ("close", {}), ("open", {}), ("unread", {}), ("reply", {"text": "Yes."}), ("uncount", {}),
         ("details", {"visitor_name": "Vi", "visitor_email": "vi@example.com"}), ("delete", {}),
     ):  # fmt: skip
         walk("POST", f"{page}/{what}", owner, n=numbers[1:2], data=form)

@@ -21,6 +21,7 @@ from ruma.tenant.audit import list_audit
 from ruma.tenant.conversing.consents import LEFT_SECONDS, PASSING_SECONDS, read_consent
 from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.conversing.requests import list_requests
+from ruma.tenant.conversing.usage import count_usage
 from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import set_hold
 from ruma.tenant.tenant import Tenant
@@ -354,6 +355,28 @@ def smtp(mailbox: Mailbox) -> dict[str, Any]:
         "smtp_security": "none",
         "mail_from": "ruma@acme.example",
     }
+
+
+def test_members_take_a_consent_to_statistics_back(client: Client, tenant: Tenant) -> None:
+    """On the page and by the API, for a visitor who asked by mail; the conversation and what was agreed to stay."""
+    owner = sign_in(tenant)
+    for _ in "ab":
+        ask(client, keep=True, analytics=True)
+    page, api = (one.id for one in list_conversations(tenant).conversations)
+    address = f"/t/acme/conversations/{page}"
+
+    assert "Take it out of the statistics" in client.get(address, headers=owner).text
+    for _ in "ab":
+        done = client.post(f"{address}/uncount", data={}, headers={**owner, "Accept": "text/html"})
+        assert done.status_code == 303
+    assert "Take it out of the statistics" not in client.get(address, headers=owner).text
+    state = client.post(f"{API}/conversations/{api}/consent/withdrawal", headers=owner).json()
+    again = client.post(f"{API}/conversations/{api}/consent/withdrawal", headers=owner)
+
+    assert (state["is_kept"], state["is_counted"], again.status_code) == (True, False, 409)
+    assert [(one["purpose"], one["is_given"]) for one in state["choices"]][-1] == ("analytics", False)
+    assert count_usage(tenant).conversations == 0
+    assert list_conversations(tenant).total == 2
 
 
 def test_a_long_register_is_read_by_the_page(client: Client, tenant: Tenant) -> None:

@@ -18,6 +18,7 @@ from ruma.cli import (
     audit,
     backups,
     chatting,
+    conversations,
     demonstration,
     diagnosis,
     erasing,
@@ -163,6 +164,22 @@ _add_group(
 _add(_USE, questions.search, 'ruma search "delivery on Sundays"')
 _add(_USE, questions.ask, 'ruma ask "Do you deliver on Sundays?"')
 _add(_USE, chatting.chat, "ruma chat")
+_add_group(
+    _USE,
+    "conversations",
+    "List, show, correct, export and delete what visitors asked.",
+    {
+        "list": (conversations.list_conversations, "ruma conversations list --state unanswered"),
+        "show": (conversations.show, "ruma conversations show 12"),
+        "correct": (conversations.correct, "ruma conversations correct 12 --email ana@example.com"),
+        "withdraw": (conversations.withdraw, "ruma conversations withdraw 12"),
+        "close": (conversations.close, "ruma conversations close 12"),
+        "reopen": (conversations.reopen, "ruma conversations reopen 12"),
+        "export": (conversations.export, "ruma conversations export 12 --format csv"),
+        "delete": (erasing.conversation, "ruma conversations delete 12"),
+    },
+)
+_add(_USE, conversations.usage, "ruma usage --days 30")
 _add_group(
     _SET_UP,
     "tenant",

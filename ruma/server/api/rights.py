@@ -9,7 +9,7 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from ruma.privacy.requests import close, extend, receive_request
 from ruma.privacy.terms import read_terms
-from ruma.server.access import INBOX_READ, MANAGE
+from ruma.server.access import INBOX, INBOX_READ, MANAGE
 from ruma.server.api.describing import answers_with
 from ruma.server.chores import post_request_notices
 from ruma.server.guarding import require_json
@@ -29,7 +29,7 @@ from ruma.server.rights_shapes import (
     request_whole_of,
 )
 from ruma.server.shapes import Number
-from ruma.tenant.conversing.consents import read_consent
+from ruma.tenant.conversing.consents import read_consent, stop_counting
 from ruma.tenant.conversing.inbox import read_for_member
 from ruma.tenant.conversing.requests import list_requests, read_request
 from ruma.tenant.people.terms import list_acceptances
@@ -49,6 +49,18 @@ def show_consent(tenant: NamedDependency[Tenant], conversation_id: Number) -> Co
     """Return what a conversation's visitor agreed to, when, and in which words."""
     read_for_member(tenant, conversation_id)
     return consent_of(read_consent(tenant, conversation_id))
+
+
+@post(
+    "/conversations/{conversation_id:int}/consent/withdrawal",
+    policy=INBOX,
+    status_code=200,
+    sync_to_thread=True,
+    responses=answers_with(ConsentInfo, 400, 401, 403, 404, 409),
+)
+def withdraw_consent(tenant: NamedDependency[Tenant], conversation_id: Number) -> ConsentInfo:
+    """Take the consent to statistics back for a visitor who asked for it another way, such as by mail."""
+    return consent_of(stop_counting(tenant, conversation_id))
 
 
 @get("/requests", policy=MANAGE, sync_to_thread=True, responses=answers_with(RequestList, 400, 401, 403, 404))

@@ -52,6 +52,7 @@ def tenant_api() -> Router:
             own_data.ask_about_own_data,
             *visitor.VISITOR_ROUTES,
             rights.show_consent,
+            rights.withdraw_consent,
             rights.show_requests,
             rights.show_request,
             rights.add_request,

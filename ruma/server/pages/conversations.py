@@ -1,5 +1,6 @@
 """The inbox: what visitors asked, how they were answered, and answering them oneself."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -14,7 +15,7 @@ from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from ruma.business.handover import answer_visitor
-from ruma.errors import InputError
+from ruma.errors import ConflictError, InputError
 from ruma.privacy.erasing import erase_conversation
 from ruma.server.access import INBOX, INBOX_READ, MANAGE, WRITE, Principal, principal_of
 from ruma.server.failures import Problem, describe_failure
@@ -23,7 +24,7 @@ from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.rendering import render
 from ruma.server.resources import Resources
 from ruma.server.shapes import Number, Said, said_of
-from ruma.tenant.conversing.consents import read_consent
+from ruma.tenant.conversing.consents import read_consent, stop_counting
 from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.conversing.inbox import (
     PAGE,
@@ -230,6 +231,14 @@ async def correct_details(
     return lead_to(tenant, f"conversations/{conversation_id}", done="saved")
 
 
+@post("/t/{name:str}/conversations/{conversation_id:int}/uncount", policy=INBOX, include_in_schema=False)
+async def leave_statistics(tenant: NamedDependency[Tenant], conversation_id: Number) -> Redirect:
+    """Take the consent to statistics back, for a visitor who asked for it."""
+    with suppress(ConflictError):  # the visitor did it meanwhile
+        await sync_to_thread(stop_counting, tenant, conversation_id)
+    return lead_to(tenant, f"conversations/{conversation_id}", done="saved")
+
+
 @post("/t/{name:str}/conversations/{conversation_id:int}/close", policy=INBOX, include_in_schema=False)
 async def close(tenant: NamedDependency[Tenant], conversation_id: Number) -> Redirect:
     """Mark a conversation as done."""
@@ -339,6 +348,7 @@ INBOX_PAGES = (
     show_newer,
     reply,
     correct_details,
+    leave_statistics,
     close,
     reopen,
     leave_unread,

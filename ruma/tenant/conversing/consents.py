@@ -5,11 +5,11 @@ That is some minutes after the browser left, so that a visitor who opens the nex
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ruma.errors import InputError, NotFoundError
+from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
@@ -151,6 +151,25 @@ def note_presence(tenant: Tenant, conversation_id: int, *, is_here: bool) -> Non
 def is_left_for_good(left_at: str | None) -> bool:
     """Tell whether a visitor who left then cannot come back to a conversation that is not kept."""
     return left_at is not None and left_at < _stored(datetime.now(UTC) - timedelta(seconds=LEFT_SECONDS))
+
+
+def stop_counting(tenant: Tenant, conversation_id: int) -> ConsentState:
+    """Take the consent to statistics back for a visitor who asked for it another way, such as by mail.
+
+    It is stored with the version of the words that were agreed to; who did it stands in the audit log.
+
+    Raises:
+        NotFoundError: There is no such conversation, or it is not kept.
+        ConflictError: It is in no statistics.
+    """
+    before = read_consent(tenant, conversation_id)
+    if not before.is_kept:
+        raise NotFoundError(_GONE)
+    if not before.is_counted:
+        raise ConflictError(f"Conversation {conversation_id} is in no statistics.")
+    given = before.last("analytics")
+    choices = [replace(given.choice, is_given=False)] if given else []
+    return change_consent(tenant, conversation_id, is_kept=True, is_counted=False, choices=choices)
 
 
 def end_passing(tenant: Tenant, conversation_id: int | None = None) -> int:
