@@ -24,7 +24,7 @@ from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.people.api_keys import list_api_keys
 from ruma.tenant.people.links import make_link
-from ruma.tenant.people.members import find_member
+from ruma.tenant.people.members import create_member, find_member
 from ruma.tenant.people.second_factor import enable_second_factor
 from ruma.tenant.tenant import Tenant
 from tests.attack.test_f_routes import ROUTES
@@ -175,6 +175,9 @@ def walk_doors(walk: Walk) -> dict[str, str]:
     sent = {"password": NEW_PASSWORD, "new_password": PASSWORD}
     walk("POST", "/t/{name}/account/password", sign_in(tenant, "owner", email="jb@acme.example"), data=sent)
     walk("POST", "/t/{name}/sign-out", sign_in(tenant, "owner", email="jb@acme.example"), data={})
+    create_member(tenant, email="ed@acme.example", name="Ed", role="editor", password=PASSWORD)
+    leaving = sign_in(tenant, "editor", email="ed@acme.example")  # without having accepted the terms
+    walk("POST", "/t/{name}/account/remove", leaving, data={"password": PASSWORD})
     return sign_in(tenant)
 
 

@@ -13,7 +13,9 @@ from ruma.server.app import create_app
 from ruma.server.listener import invite_owners
 from ruma.server.pages.account import draw_code
 from ruma.tenant.audit import list_audit
+from ruma.tenant.erasing.receipts import list_receipts
 from ruma.tenant.home import Home
+from ruma.tenant.keeping.holds import end_hold, set_hold
 from ruma.tenant.people.api_keys import find_api_key, list_api_keys
 from ruma.tenant.people.joining import accept_invitation, set_up_owner
 from ruma.tenant.people.links import list_invitations, peek_link
@@ -313,3 +315,26 @@ def test_an_owner_takes_a_lost_second_factor_away(client: Client, tenant: Tenant
     assert (noted.actor.kind, noted.actor.id, noted.subject) == ("member", owner.id, f"member {other.id}")
     assert [mail.to for mail in mails] == [other.email]
     assert "The owner switched off" in mails[0].text
+
+
+def test_members_erase_their_own_account(client: Client, tenant: Tenant) -> None:
+    """With their password, with a receipt, and with the cookie taken out; what a hold keeps and the last owner stay."""
+    form = {"password": PASSWORD}
+    last = client.post(f"{ACCOUNT}/remove", data=form)
+    client.headers.update(sign_in(tenant, "editor"))
+    wrong = client.post(f"{ACCOUNT}/remove", data={"password": OTHER})
+    held = set_hold(tenant, "A case.")
+    kept = client.post(f"{ACCOUNT}/remove", data=form)
+    end_hold(tenant, held.id)
+    gone = client.post(f"{ACCOUNT}/remove", data=form)
+
+    assert (last.status_code, wrong.status_code, kept.status_code) == (409, 400, 409)
+    assert "is the last owner" in last.text
+    assert gone.headers["location"] == "/t/acme/sign-in?done=left"
+    assert "Max-Age=0" in gone.headers["set-cookie"]
+    assert "Your account is erased." in client.get(gone.headers["location"]).text
+    assert [one.role for one in list_members(tenant)] == ["owner"]
+    (receipt,) = list_receipts(tenant)
+    assert receipt.signed
+    assert receipt.signed.receipt.kind == "member"
+    assert client.get(ACCOUNT).headers["location"].startswith("/t/acme/sign-in")

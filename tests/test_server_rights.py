@@ -26,7 +26,7 @@ from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import set_hold
 from ruma.tenant.tenant import Tenant
 from tests.mailing import Mailbox, mail_server
-from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, renew_tenant, sign_in, with_key
+from tests.serving import EMBEDDER, FLAGS, PASSWORD, QUESTION, make_tenant, renew_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 API = "/t/acme/api"
@@ -454,6 +454,11 @@ def test_members_accept_each_version_of_the_terms_once(home: Home, tmp_path: Pat
         assert (api.status_code, api.json()["error"]["code"]) == (403, "terms_needed")
         assert "Be kind. &lt;b&gt;Always&lt;/b&gt;." in page
         assert (wrong.status_code, still) == (303, 303)
+        assert "/t/acme/account/data" in page
+        editor = {**sign_in(tenant, "editor"), "Accept": "text/html"}
+        assert client.get("/t/acme/account/data", headers=editor).content.startswith(b"PK")
+        left = client.post("/t/acme/account/remove", data={"password": PASSWORD}, headers=editor)
+        assert left.headers["location"] == "/t/acme/sign-in?done=left"
         assert client.get("/t/acme/overview", headers=owner).status_code == 200
         info = client.get(f"{API}/terms", headers=key).json()
         assert [(one["member_id"], one["version"]) for one in info["acceptances"]] == [(1, version)]

@@ -1,5 +1,6 @@
 """A member's own account: name, password, second factor, and where the member is signed in."""
 
+from functools import partial
 from typing import Any
 
 import segno
@@ -9,11 +10,13 @@ from litestar.di import NamedDependency
 
 from ruma.errors import ConflictError, InputError, RumaError, SignInError
 from ruma.privacy.consent import STORAGE
+from ruma.privacy.erasing import erase_member
 from ruma.server.access import OWN, Principal
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.hashing import in_password_thread
 from ruma.server.pages.shell import first, lead_to, load_anew, read_form, show_member_page
-from ruma.server.pages.signing_in import let_in
+from ruma.server.pages.signing_in import leave, let_in
+from ruma.server.resources import Resources
 from ruma.server.shapes import Number
 from ruma.tenant.conversing.corrections import correct_email
 from ruma.tenant.people.entry import confirm_password
@@ -165,6 +168,27 @@ def end_every_session(
     return load_anew(request, lead_to(tenant, "sign-in", done="signed-out"))
 
 
+@post("/t/{name:str}/account/remove", policy=OWN, status_code=200, include_in_schema=False, without_terms=True)
+async def remove_account(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+) -> Response[Any]:
+    """Erase the member's own account, after the password was asked for; also of one who does not accept the terms."""
+    problem = await in_password_thread(_confirm, tenant, principal, await read_form(request))
+    if not problem:
+        try:
+            await sync_to_thread(_erase, tenant, principal, resources)
+            return leave(request, tenant, done="left")
+        except ConflictError as exc:  # the last owner, or a legal hold
+            problem = describe_failure(exc)
+    status, shown = problem
+    text = f"{shown.message} {shown.hint}".strip()
+    problems = {"remove_password": text}
+    return await sync_to_thread(_account_page, request, tenant, principal, problems=problems, status=status)
+
+
 ACCOUNT = (
     show_account,
     change_name,
@@ -175,6 +199,7 @@ ACCOUNT = (
     change_second_factor,
     end_one_session,
     end_every_session,
+    remove_account,
 )
 
 
@@ -189,6 +214,10 @@ def _member(principal: Principal) -> Member:
     if principal.member is None:
         raise SignInError("Please sign in.")
     return principal.member
+
+
+def _erase(tenant: Tenant, principal: Principal, resources: Resources) -> None:
+    erase_member(tenant, _member(principal).id, forget=partial(resources.forget, tenant))
 
 
 def _confirm(tenant: Tenant, principal: Principal, sent: dict[str, list[str]]) -> tuple[int, Problem] | None:

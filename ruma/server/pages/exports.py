@@ -74,7 +74,7 @@ async def remove_one(tenant: NamedDependency[Tenant], export_id: Number) -> Resp
     return lead_to(tenant, "data/exports", done="removed")
 
 
-@get("/t/{name:str}/account/data", policy=OWN, sync_to_thread=True, include_in_schema=False)
+@get("/t/{name:str}/account/data", policy=OWN, sync_to_thread=True, include_in_schema=False, without_terms=True)
 def download_own_data(tenant: NamedDependency[Tenant], principal: NamedDependency[Principal]) -> Response[bytes]:
     """Return what is stored about the member who asks, as a download."""
     if principal.member is None:

@@ -35,6 +35,7 @@ NOTICES = {
     "closed": "Closed.",
     "opened": "Opened again.",
     "signed-out": "You are signed out.",
+    "left": "Your account is erased.",
     "password": "Your password is changed. Sign in with the new one.",
 }
 """What a page says after a change led back to it, by the word in its address (`?done=saved`)."""

@@ -92,7 +92,12 @@ def sign_out(
     """End the session, here and in the browser."""
     if principal.session:
         end_session(tenant, principal.session.member.id, principal.session.id)
-    response = load_anew(request, lead_to(tenant, "sign-in", done="signed-out"))
+    return leave(request, tenant, done="signed-out")
+
+
+def leave(request: Request[Any, Any, Any], tenant: Tenant, *, done: str) -> Response[Any]:
+    """Lead whoever's session is over to the door, and take the cookie out of their browser."""
+    response = load_anew(request, lead_to(tenant, "sign-in", done=done))
     response.set_cookie(Cookie(**{**_cookie(tenant, ""), "max_age": 0}))
     return response
 
