@@ -200,3 +200,27 @@ def test_yes_removes_without_asking_but_not_the_last_owner() -> None:
 
     assert result.exit_code == 1
     assert "last owner" in result.stderr
+
+
+def test_a_member_is_corrected_and_signed_out() -> None:
+    """The right name and address; sessions are listed, and end one by one or all together."""
+    make_tenant()
+    with Home(load_settings()).open("acme") as tenant:
+        member = find_member(tenant, "anna@example.com").id
+        for browser in ("Firefox", "Safari", "Edge"):
+            begin_session(tenant, member, browser=browser, address="203.0.113.9")
+
+    wrong = run("members", "correct", "anna@example.com", "--email", "ann@example.com", "--name", " ")
+    same = run("members", "correct", "anna@example.com")
+    right = run("members", "correct", "anna@example.com", "--email", "ann@example.com", "--name", "Ann")
+    assert (wrong.exit_code, same.exit_code, right.exit_code) == (1, 1, 0)
+    assert "Ann (ann@example.com): owner" in right.stderr
+
+    listed = read_json("members", "sessions", "ann@example.com")
+    assert [one["browser"] for one in listed] == ["Edge", "Safari", "Firefox"]
+    assert "203.0.113.0/24" in run("members", "sessions", "ann@example.com").stdout
+    run("members", "sign-out", "ann@example.com", "--session", listed[0]["id"])
+    assert "ended already" in run("members", "sign-out", "ann@example.com", "--session", listed[0]["id"]).stderr
+    assert len(read_json("members", "sessions", "ann@example.com")) == 2
+    assert "signed out everywhere" in run("members", "sign-out", "ann@example.com").stderr
+    assert "is not signed in" in run("members", "sessions", "ann@example.com").stderr

@@ -57,6 +57,26 @@ def test_tenants_are_listed_and_shown_as_data() -> None:
     assert shown["id"] in run("tenant", "show", "acme").stdout
 
 
+def test_the_business_is_described_by_command() -> None:
+    """Name, website and addresses, each checked, with the policy written anew; what is not given stays."""
+    run("init", "acme")
+
+    told = run("tenant", "set", "--business", "Marrowby Bakery", "--website", "bakery.example")
+    contact = read_json("tenant", "set", "acme", "--contact", "hello@bakery.example")
+
+    assert "Marrowby Bakery" in told.stdout
+    assert contact == {
+        "business_name": "Marrowby Bakery",
+        "website": "https://bakery.example",
+        "contact_email": "hello@bakery.example",
+        "notify_email": "",
+    }
+    assert contact.items() <= read_json("tenant", "show", "acme").items()
+    assert "hello@bakery.example" in run("policy").stdout
+    assert "This is no mail address." in run("tenant", "set", "--contact", "nobody").stderr
+    assert "nothing to change" in run("tenant", "set").stderr
+
+
 def test_an_empty_list_is_no_error() -> None:
     """Without tenants the list is empty on standard output, and standard error says what to do."""
     result = run("tenant", "list")

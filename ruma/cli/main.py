@@ -183,11 +183,12 @@ _add(_USE, conversations.usage, "ruma usage --days 30")
 _add_group(
     _SET_UP,
     "tenant",
-    "Make, list, show, delete and recover tenants.",
+    "Make, list, show, change, delete and recover tenants.",
     {
         "create": (tenants.create, "ruma tenant create acme --owner ada@example.com"),
         "list": (tenants.list_tenants, "ruma tenant list"),
         "show": (tenants.show, "ruma tenant show acme"),
+        "set": (tenants.change, 'ruma tenant set acme --business "Marrowby Bakery" --contact hello@bakery.example'),
         "delete": (tenants.delete, "ruma tenant delete acme"),
         "recover": (tenants.recover, "ruma tenant recover acme"),
     },
@@ -202,6 +203,9 @@ _add_group(
         "invite": (members.invite, "ruma members invite ada@example.com --role editor"),
         "reset": (members.reset, "ruma members reset ada@example.com"),
         "role": (members.change_role, "ruma members role ada@example.com owner"),
+        "correct": (members.correct, 'ruma members correct ada@example.com --name "Ada Lovelace"'),
+        "sessions": (members.sessions, "ruma members sessions ada@example.com"),
+        "sign-out": (members.sign_out, "ruma members sign-out ada@example.com"),
         "disable": (members.disable, "ruma members disable ada@example.com"),
         "enable": (members.enable, "ruma members enable ada@example.com"),
         "remove": (members.remove, "ruma members remove ada@example.com"),

@@ -1,5 +1,6 @@
 """`ruma members`: who signs in for a tenant, and the one-time links that let people in."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -120,6 +121,87 @@ def enable(ctx: typer.Context, email: EmailArgument, tenant: TenantOption = None
     _change(ctx, email, tenant, home, is_disabled=False)
 
 
+def correct(
+    ctx: typer.Context,
+    email: EmailArgument,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The right name.", show_default=False)] = None,
+    address: Annotated[
+        str | None, typer.Option("--email", metavar="EMAIL", help="The right address.", show_default=False)
+    ] = None,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Correct a member's name and e-mail address.
+
+    Links that were sent to the old address open nothing any more.
+    """
+    from ruma.tenant.conversing.corrections import correct_email
+    from ruma.tenant.people.members import change_member, check_member_name, find_member
+
+    if name is None and address is None:
+        raise InputError("There is nothing to correct.", hint="Give --name, --email, or both.")
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        member = find_member(opened, email)
+        if name is not None:
+            check_member_name(name)  # before anything is changed
+        if address is not None:
+            member = correct_email(opened, member.id, address)
+        if name is not None:
+            member = change_member(opened, member.id, name=name)
+        note(f"{member.name} ({member.email}): {member.role}, {_state(member)}.")
+
+
+def sessions(
+    ctx: typer.Context,
+    email: EmailArgument,
+    as_json: JsonOption = False,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """List where a member is signed in."""
+    from ruma.tenant.people.members import find_member
+    from ruma.tenant.people.sessions import list_sessions
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        found = list_sessions(opened, find_member(opened, email).id)
+        if as_json:
+            print_json(found)
+        elif found:
+            rows = [(str(one.id), one.browser, one.address, _time(one.started_at), _time(one.seen_at)) for one in found]
+            print_table(["session", "browser", "from", "since", "last used"], rows)
+        else:
+            note(f"{email} is not signed in.")
+
+
+def sign_out(
+    ctx: typer.Context,
+    email: EmailArgument,
+    session: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, help="Only this one of them.", show_default="all of them")
+    ] = None,
+    tenant: TenantOption = None,
+    home: HomeOption = None,
+) -> None:
+    """End a member's sessions, all of them or one.
+
+    Without --session, links that were sent to the member open nothing any more, either.
+    """
+    from ruma.tenant.people.members import find_member
+    from ruma.tenant.people.sessions import end_all_sessions, end_session
+
+    with Parts(ctx, home=home) as parts:
+        opened = parts.tenant(tenant)
+        member = find_member(opened, email)
+        if session is None:
+            end_all_sessions(opened, member.id)
+            note(f"{member.name} is signed out everywhere.")
+        else:
+            end_session(opened, member.id, session)
+            note(f"Session {session} of {member.name} has ended.")
+
+
 def remove(
     ctx: typer.Context,
     email: EmailArgument,
@@ -178,6 +260,10 @@ def _print_link(
         return
     typer.echo(clean(address))  # unwrapped: a link must stay whole
     note(f"It works once, for {life}. Whoever has it can use it, so hand it to nobody else.")
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
 def _state(member: "Member") -> str:

@@ -1,4 +1,4 @@
-"""`ruma tenant`: make, list, show, delete and recover tenants."""
+"""`ruma tenant`: make, list, show, change, delete and recover tenants."""
 
 from __future__ import annotations
 
@@ -74,8 +74,11 @@ def show(
     home: HomeOption = None,
 ) -> None:
     """Show what a tenant has, and where its key is kept."""
+    from dataclasses import asdict
+
     from ruma.tenant.agents import read_agent
     from ruma.tenant.knowledge import index, sources
+    from ruma.tenant.profile import read_profile
 
     with Parts(ctx, home=home) as parts:
         tenant = parts.tenant(name)
@@ -94,12 +97,58 @@ def show(
             "documents": sum(source.documents for source in found),
             "chunks": index.count_chunks(tenant),
             "agent": read_agent(tenant).name,
+            **asdict(read_profile(tenant)),
         }
         if as_json:
             print_json(data)
         else:
             del data["size_bytes"]
             print_pairs({**data, "size": size(info.size_bytes)})
+
+
+def change(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The tenant, if there are several.")] = None,
+    business: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the business is called.", show_default=False)
+    ] = None,
+    website: Annotated[
+        str | None, typer.Option(metavar="URL", help="The business's own website.", show_default=False)
+    ] = None,
+    contact: Annotated[
+        str | None,
+        typer.Option(metavar="EMAIL", help="Where visitors may write to; the policy says it.", show_default=False),
+    ] = None,
+    notices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EMAIL", help="Where mail goes when a visitor asks for a person.", show_default="the owners"
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Change the business's name, website and addresses.
+
+    What is not given stays; '' removes an entry. The privacy policy is written anew.
+    """
+    from dataclasses import asdict
+
+    from ruma.privacy.policy import write_policy
+    from ruma.tenant.profile import change_profile
+
+    given = {"business_name": business, "website": website, "contact_email": contact, "notify_email": notices}
+    changes = {entry: value for entry, value in given.items() if value is not None}
+    if not changes:
+        raise InputError("There is nothing to change.", hint="`ruma tenant set --help` lists what can be.")
+    with Parts(ctx, home=home) as parts:
+        tenant = parts.tenant(name)
+        profile = change_profile(tenant, **changes)
+        write_policy(tenant, parts.settings)
+        if as_json:
+            print_json(profile)
+        else:
+            print_pairs(asdict(profile))
 
 
 def delete(
