@@ -87,6 +87,12 @@ class Settings:
     offline: bool = False
     """Whether nothing may leave this machine: no mail, and no page fetched to check it."""
 
+    private_networks: str = ""
+    """Networks that are not the public internet and whose web pages may be read: an intranet, with commas between."""
+
+    max_site_pages: int = 500
+    """How many pages of one website are read."""
+
     operator_name: str = ""
     """Who runs the server, as the privacy policy names them."""
 
@@ -299,7 +305,7 @@ def _checked(name: str, value: Any, kind: Any, source: str) -> Any:
     if (
         (name in {"port", "smtp_port"} and not 0 <= value <= 65535)
         or (name in {"threads", "max_file_mb"} and value < 0)
-        or (name in {"visitor_questions", "tenant_questions"} and value < 1)
+        or (name in {"visitor_questions", "tenant_questions", "max_site_pages"} and value < 1)
     ):
         raise InputError(f"The setting {name} cannot be {value} (from {source}).")
     return value

@@ -25,6 +25,7 @@ class HostileServer:
         self.pages: dict[str, Page | Callable[[dict[str, str]], Page]] = {}
         """What stands at a path, besides what the server does by itself; a function gets the request's headers."""
         self._pause = pause
+        self._writers: set[asyncio.StreamWriter] = set()
         self._socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://{host}:{self.port}"
@@ -46,12 +47,19 @@ class HostileServer:
     def _run(self) -> None:
         self._loop.run_until_complete(asyncio.start_server(self._serve, sock=self._socket, limit=1 << 20))
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._end())
         self._loop.close()
 
+    async def _end(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
             self.asked += head
@@ -60,6 +68,7 @@ class HostileServer:
             await self._answer(target, headers, writer)
             await writer.drain()
         writer.close()
+        self._writers.discard(writer)
 
     async def _answer(self, target: str, headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
         parts = urlsplit(target)

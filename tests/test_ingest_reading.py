@@ -247,12 +247,12 @@ def test_the_processes_die_with_their_parent() -> None:
 
 def test_an_answer_that_makes_no_sense_is_not_believed() -> None:
     """A process that a file has taken over cannot give places outside the text, or other kinds of block."""
-    from ruma.ingest.reading import _unpack
+    from ruma.ingest.reading import _checked, _unpack
 
     good = b'{"title":"T","text":"abc","blocks":[[0,3,"paragraph",0,null]],"paths":[[]],"sentences":[[0,3]],'
     good += b'"media_type":"text/plain","language":"en"}'
 
-    assert _unpack(good).text == "abc"
+    assert _unpack(good, _checked).text == "abc"
     for bad in (
         b"",
         b"[]",
@@ -264,7 +264,7 @@ def test_an_answer_that_makes_no_sense_is_not_believed() -> None:
         good.replace(b",0,null", b",5,null"),
     ):
         with pytest.raises(InputError, match="no sensible answer"):
-            _unpack(bad)
+            _unpack(bad, _checked)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets in ../shared/data are not here")

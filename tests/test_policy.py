@@ -19,7 +19,7 @@ from ruma.server.guarding import SECURITY_HEADERS
 from ruma.server.pages import signing_in
 from ruma.server.policy_system import look_at_system
 from ruma.tenant.agents import change_agent
-from ruma.tenant.connections import TenantLedger
+from ruma.tenant.connections import READS_SOURCE, TenantLedger
 from ruma.tenant.home import Home
 from ruma.tenant.people import sessions
 from ruma.tenant.people.members import create_member
@@ -356,6 +356,17 @@ def test_past_recipients_stay_in_the_policy(home: Home, acme: Tenant, looked_at:
     ledger.end(ledger.begin(Attempt(days_ago(3), "mail: a trial", "old.example", 587)), Ending("done"))
 
     assert "old.example" in text_of(write_policy(acme, home.settings))
+    assert find_untrue(home, acme, looked_at) == {}
+
+
+def test_websites_that_were_read_stand_in_the_policy(home: Home, acme: Tenant, looked_at: System) -> None:
+    """A page that was fetched as a source told its server something: who that is, and what it learned, is said."""
+    ledger = TenantLedger(acme)
+    ledger.end(ledger.begin(Attempt(days_ago(0), READS_SOURCE, "www.shop.example", 443)), Ending("done"))
+
+    text = text_of(write_policy(acme, home.settings))
+
+    assert "were fetched from www.shop.example: whoever runs these websites learns which page was asked for" in text
     assert find_untrue(home, acme, looked_at) == {}
 
 

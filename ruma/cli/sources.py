@@ -35,10 +35,21 @@ SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="Its numbe
 
 def ingest(
     ctx: typer.Context,
-    locations: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders, or - for standard input.")],
+    locations: Annotated[
+        list[str], typer.Argument(metavar="SOURCE", help="Files, folders, web addresses, or - for standard input.")
+    ],
+    site: Annotated[
+        bool, typer.Option("--site", help="Read the whole website of a web address, not the one page.")
+    ] = False,
+    max_site_pages: Annotated[
+        int | None,
+        typer.Option(
+            "--pages", metavar="NUMBER", min=1, help="How many pages of a website at most.", show_default="500"
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call the text from standard input.")] = None,
     remove_missing: Annotated[
-        bool, typer.Option("--remove-missing", help="Remove documents that are gone from their folder.")
+        bool, typer.Option("--remove-missing", help="Remove documents that are gone from their folder or the web.")
     ] = False,
     reindex: Annotated[
         bool, typer.Option("--reindex", help="Read everything again, also what has not changed.")
@@ -52,14 +63,20 @@ def ingest(
 
     What has not changed is skipped. Stopping half-way is safe: the same command goes on from there.
     """
+    from ruma.ingest.addresses import is_web_address
     from ruma.ingest.pipeline import ingest_sources
+    from ruma.ingest.webpages import check_location
 
     started = time.monotonic()
     # Before a tenant is made and a model prepared for it.
     for location in locations:
-        if location != "-" and not Path(location).exists():
+        if location != "-" and not is_web_address(location) and not Path(location).exists():
             raise InputError(f"There is no file or folder {location}.")
-    with Parts(ctx, home=home, key_source=key_source) as parts:
+    if site and not any(map(is_web_address, locations)):
+        raise InputError("Only a web address has a whole website.", hint="It begins with https://")
+    with Parts(ctx, home=home, key_source=key_source, max_site_pages=max_site_pages) as parts:
+        for location in filter(is_web_address, locations):
+            check_location(location, parts.settings)
         opened = parts.tenant_or_first(tenant)
         outcomes = ingest_sources(
             locations,
@@ -70,6 +87,7 @@ def ingest(
             text_name=name or "",
             remove_missing=remove_missing,
             reindex=reindex,
+            whole_sites=site,
         )
         done = follow(outcomes)
         seconds = time.monotonic() - started

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ruma import __version__
@@ -25,6 +25,7 @@ AGENT = f"Ruma/{__version__}"
 
 MOST_HOPS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_FOR_GOOD = {301, 308}
 _MOST_HEAD_BYTES = 1_000_000
 _BLOCK = 65536
 _CONNECT_SECONDS = 5.0
@@ -66,6 +67,8 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     """By their names in lower case."""
     body: bytes = field(repr=False)
+    is_moved: bool = False
+    """Whether it was led to, and is there for good."""
 
     def header(self, name: str) -> str:
         """Return the first header of that name; empty where there is none."""
@@ -76,7 +79,14 @@ class CertificateError(Exception):
     """A server's certificate is not one that this machine trusts: what that means is for the one who asks to say."""
 
 
-def fetch(address: WebAddress, door: Door, limits: Limits, headers: Mapping[str, str] | None = None) -> Answer:
+def fetch(
+    address: WebAddress,
+    door: Door,
+    limits: Limits,
+    headers: Mapping[str, str] | None = None,
+    *,
+    follows: Callable[[WebAddress], bool] | None = None,
+) -> Answer:
     """Return what is at an address, having followed up to five redirects, each checked as the first address was.
 
     Args:
@@ -84,25 +94,31 @@ def fetch(address: WebAddress, door: Door, limits: Limits, headers: Mapping[str,
         door: How requests leave.
         limits: What all of it may take.
         headers: Sent besides those that name this program and what it takes.
+        follows: Asked whether a redirect is followed; one that is not is the answer.
 
     Raises:
         InputError: It cannot be had, or is too large or too slow; the message continues a sentence that begins with
             the address.
     """
     until = time.monotonic() + limits.seconds
+    statuses: list[int] = []
     for _ in range(MOST_HOPS + 1):
         with open_client(address, door, limits, until=until) as client:
             try:
                 answer = client.ask("GET", address.target, headers or {})
             except CertificateError as exc:
                 raise InputError(str(exc)) from exc
+        answer = replace(answer, is_moved=bool(statuses) and set(statuses) <= _FOR_GOOD)
         location = answer.header("location")
         if answer.status not in _REDIRECTS or not location:
             return answer
+        statuses.append(answer.status)
         try:
             address = follow(address, location)
         except InputError as exc:
             raise InputError(f"leads on to an address that is not followed. {exc}") from exc
+        if follows and not follows(address):
+            return answer
     raise InputError(f"leads on from one address to the next more than {MOST_HOPS} times.")
 
 

@@ -43,7 +43,8 @@ _LONGEST_REQUEST = 16_384
 _DEEPEST = 3_000
 _LATER_IMPORTS = (
     "heapq", "lxml.etree", "lxml.html", "docx", "docx.opc.exceptions", "pypdf", "pypdf.errors", "pypdf.filters",
-    "pypdf.xmp", "pypdf._codecs._codecs", "ruma.ingest.formats.pdf", "ruma.ingest.formats.word",
+    "pypdf.xmp", "pypdf._codecs._codecs", "ruma.ingest.formats.links", "ruma.ingest.formats.pdf",
+    "ruma.ingest.formats.word",
 )  # fmt: skip
 """What the libraries import only when they meet a file that needs it."""
 
@@ -54,7 +55,7 @@ _SAMPLES = {"a.md": b"# A\n\n- b", "a.html": b"<!doctype html><p>a</p>", "a.csv"
 def serve(channel_descriptor: int, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS) -> None:
     """Read documents until the other end of the channel closes.
 
-    A request is JSON {"name"} with two descriptors: the document and the pipe for the answer. The reply on
+    A request is JSON {"name", "want"} with two descriptors: the document and the pipe for the answer. The reply on
     the channel is the child's wait status.
     """
     is_fully_confined = confine(memory_bytes)
@@ -69,7 +70,8 @@ def serve(channel_descriptor: int, memory_bytes: int = MEMORY_BYTES, cpu_seconds
         child = os.fork()
         if child == 0:
             channel.close()
-            _read_one(json.loads(message)["name"], document, answer, cpu_seconds)
+            request = json.loads(message)
+            _read_one(request["name"], request["want"], document, answer, cpu_seconds)
         os.close(document)
         os.close(answer)
         channel.sendall(STATUS.pack(os.waitpid(child, 0)[1]))
@@ -119,20 +121,21 @@ def _import_parsers() -> None:
     logging.disable(logging.CRITICAL)
     for name, sample in _SAMPLES.items():
         read_document(sample, name)
+    _read_wanted("sitemap", b"<urlset><url><loc>a</loc></url></urlset>", "")
     sys.setrecursionlimit(_DEEPEST)
     gc.collect()
     gc.freeze()
 
 
-def _read_one(name: str, document: int, answer: int, cpu_seconds: int) -> NoReturn:
-    """Read one document, write what was found to the pipe, and end."""
+def _read_one(name: str, want: str, document: int, answer: int, cpu_seconds: int) -> NoReturn:
+    """Read one document, or what is wanted of it, write what was found to the pipe, and end."""
     _die_with_parent(ctypes.CDLL(None))
     size = os.fstat(document).st_size
     seconds = cpu_limit(cpu_seconds, size)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     try:
-        result = _as_json(read_document(_take(document, size), name))
+        result = _read_wanted(want, _take(document, size), name)
     except InputError as exc:
         result = {"failed": str(exc)}
     except MemoryError:
@@ -147,6 +150,14 @@ def _read_one(name: str, document: int, answer: int, cpu_seconds: int) -> NoRetu
     while view:
         view = view[os.write(answer, view) :]
     os._exit(0)
+
+
+def _read_wanted(want: str, data: bytes, name: str) -> dict[str, Any]:
+    from ruma.ingest.formats.links import find_links, read_sitemap
+
+    if want == "links":
+        return find_links(data)
+    return read_sitemap(data) if want == "sitemap" else _as_json(read_document(data, name))
 
 
 def _take(descriptor: int, size: int) -> bytes:

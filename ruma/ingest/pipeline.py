@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 
 from ruma.config import Settings
 from ruma.errors import HeldError
+from ruma.ingest.addresses import is_web_address
 from ruma.ingest.pairs import restore_pairs
 from ruma.ingest.reading import Reader
 from ruma.ingest.sources import Listing, find_items
@@ -23,8 +24,8 @@ from ruma.ingest.stages import (
     Status,
     StoringThread,
     Target,
-    Task,
 )
+from ruma.ingest.webpages import find_pages
 from ruma.models.vectors import Embedder, PassageVectors
 from ruma.tenant.erasing.erasure import finish_erasure
 from ruma.tenant.erasing.erasures import erase
@@ -73,25 +74,30 @@ def ingest_sources(
     reindex: bool = False,
     standard_input: bytes | None = None,
     text_name: str = "",
+    whole_sites: bool = False,
 ) -> Iterator[Outcome]:
-    """Return the outcomes of ingesting files and folders, one a document, as soon as it is stored.
+    """Return the outcomes of ingesting files, folders and web pages, one a document, as soon as it is stored.
 
     What can fail predictably fails before this returns: a location that is not there, another embedder.
 
     Args:
-        remove_missing: Remove the stored documents of a folder that are not in it any more.
+        remove_missing: Remove the stored documents that are not in their folder, or on the web, any more.
         reindex: Read all again, and allow another embedder than the one that made the stored vectors.
         standard_input: The text of the location "-".
         text_name: What that text is called; a suffix says its format.
+        whole_sites: Read not only the pages of web addresses, but the websites that they belong to.
 
     Raises:
         InputError: A location is not there, or cannot be read.
         NotReadyError: Another embedder made the tenant's vectors, and `reindex` was not asked for.
         StoreError: The tenant's database cannot be used.
     """
-    listings = {}
+    listings: dict[tuple[str, str], Listing] = {}
     for location in locations:
-        listing = find_items(location, standard_input=standard_input, text_name=text_name, home=settings.home)
+        if is_web_address(location):
+            listing = find_pages(location, tenant, settings, is_site=whole_sites)
+        else:
+            listing = find_items(location, standard_input=standard_input, text_name=text_name, home=settings.home)
         listings[listing.kind, listing.location] = listing
     if reindex:
         # Pairs have no file that they could be read from again.
@@ -110,12 +116,14 @@ def ingest_listing(
     embedder: Embedder,
     settings: Settings,
     *,
+    remove_missing: bool = False,
     give_way: GiveWay | None = None,
     reader: Reader | None = None,
 ) -> Iterator[Outcome]:
     """Return the outcomes of ingesting what was found elsewhere, beside other work.
 
     Args:
+        remove_missing: Remove the stored documents that are not there any more.
         give_way: Called often, between two steps that take a moment; it may wait, and ends the ingest by raising.
         reader: What reads the documents, and is left open, unless the ingest ends before all are read. Its process
             is started in the calling thread, and ends with that. Without it, the ingest has one of its own.
@@ -125,7 +133,15 @@ def ingest_listing(
         StoreError: The tenant's database cannot be used.
     """
     check_embedder(tenant, embedder.id)
-    return _run([_find_target(listing, tenant)], tenant, embedder, settings, give_way=give_way, reader=reader)
+    return _run(
+        [_find_target(listing, tenant)],
+        tenant,
+        embedder,
+        settings,
+        remove_missing=remove_missing,
+        give_way=give_way,
+        reader=reader,
+    )
 
 
 def _find_target(listing: Listing, tenant: Tenant) -> Target:
@@ -144,23 +160,22 @@ def _run(
     give_way: GiveWay | None = None,
     reader: Reader | None = None,
 ) -> Iterator[Outcome]:
-    tasks = [Task(target, item) for target in targets for item in target.listing.items]
     inbox: Inbox = SimpleQueue()
     budget = Budget(IN_WORK_BYTES)
     most_bytes = settings.max_file_mb * 1_000_000
     if reader:
         reader.start()
-    reading = ReadingThread(tasks, inbox, budget, embedder, most_bytes=most_bytes, again=reindex, reader=reader)
+    reading = ReadingThread(targets, inbox, budget, embedder, most_bytes=most_bytes, again=reindex, reader=reader)
     storing = StoringThread(tenant, embedder.id, inbox, budget)
     done = 0
     has_replaced = False
     try:
         reading.start()
         storing.start()
-        for result in _embed(inbox, storing, embedder, len(tasks), give_way):
+        for result in _embed(inbox, storing, embedder, give_way):
             done += 1
             has_replaced |= result.status == "changed"
-            yield _outcome(result, done, len(tasks))
+            yield _outcome(result, done, max(done, sum(target.listing.count for target in targets)))
     finally:
         for thread in (reading, storing):
             if thread.ident is not None:
@@ -168,20 +183,23 @@ def _run(
         for thread in (reading, storing):
             if thread.ident is not None:
                 thread.join()
+    for target in targets:
+        if target.listing.note:
+            yield Outcome(
+                target.listing.location, "failed", target.listing.note, 0, target.listing.location, done, done
+            )
     if has_replaced:
         finish_erasure(tenant)
     if remove_missing:
         yield from _remove_missing(targets, tenant, done)
 
 
-def _embed(
-    inbox: Inbox, storing: StoringThread, embedder: Embedder, expected: int, give_way: GiveWay | None
-) -> Iterator[Result]:
+def _embed(inbox: Inbox, storing: StoringThread, embedder: Embedder, give_way: GiveWay | None) -> Iterator[Result]:
     """Give the results as they come, and embed between them what was read."""
     waiting: list[Split] = []
-    is_reading = True
+    given, expected = 0, -1  # how many there are is known when all are read
     idle_seconds = _LOOK_UP_SECONDS if give_way else None
-    while expected:
+    while given != expected:
         try:
             message = inbox.get(timeout=_GATHER_SECONDS if waiting else idle_seconds)
         except Empty:
@@ -193,13 +211,13 @@ def _embed(
         if isinstance(message, BaseException):
             raise message
         if isinstance(message, Result):
-            expected -= 1
+            given += 1
             yield message
         elif isinstance(message, Split):
             waiting.append(message)
         else:
-            is_reading = False
-        if waiting and (not is_reading or sum(len(one.chunks) for one in waiting) >= WINDOW):
+            expected = message.count
+        if waiting and (expected >= 0 or sum(len(one.chunks) for one in waiting) >= WINDOW):
             _embed_waiting(waiting, storing, embedder, give_way)
 
 
@@ -220,14 +238,9 @@ def _embed_waiting(waiting: list[Split], storing: StoringThread, embedder: Embed
 
 
 def _remove_missing(targets: Sequence[Target], tenant: Tenant, done: int) -> Iterator[Outcome]:
-    """Remove what is gone from a folder; of a part that could not be listed nothing is known."""
+    """Remove what is gone from a folder or from the web."""
     for target in targets:
-        if target.listing.kind != "folder":
-            continue
-        present = {item.name for item in target.listing.items}
-        unread = tuple(f"{folder}/" if folder else "" for folder in target.listing.unread)
-        gone = [name for name in target.states if name not in present and not (unread and name.startswith(unread))]
-        for name in gone:
+        for name in filter(target.listing.is_gone, target.states):
             status: Status = "removed"
             reason = ""
             try:

@@ -12,13 +12,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ruma.errors import InputError
 from ruma.ingest import parser_process
+from ruma.ingest.formats.links import LONGEST_LINK, MOST_LINKS
 from ruma.ingest.parsed import KINDS, MAX_TEXT, Block, ParsedDocument
+
+Found = TypeVar("Found")
 
 READER = "1"
 """The version of reading and splitting; a new one makes the next ingest read unchanged documents again."""
@@ -80,10 +84,30 @@ class Reader:
         Raises:
             InputError: It cannot be read; the message continues the sentence that begins with its name.
         """
+        return _unpack(self._answer(data, name, "text"), _checked)
+
+    def read_links(self, data: bytes) -> "Links":
+        """Return where an HTML page links to.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return _unpack(self._answer(data, "", "links"), _checked_links)
+
+    def read_sitemap(self, data: bytes) -> "Sitemap":
+        """Return what a sitemap names.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return _unpack(self._answer(data, "", "sitemap"), _checked_sitemap)
+
+    def _answer(self, data: bytes, name: str, want: str) -> bytes:
+        """Return what the process found."""
         self.start()
         deadline = time.monotonic() + self._limits.wall_seconds(len(data))
         try:
-            answer = self._ask(data, name, deadline)
+            answer = self._ask(data, name, want, deadline)
             status = self._receive_status(deadline)
         except TimeoutError:
             self._stop()
@@ -99,7 +123,7 @@ class Reader:
             raise
         if status != 0:
             raise InputError(self._explain(status, len(data)))
-        return _unpack(answer)
+        return answer
 
     def start(self) -> None:
         """Start the process if it does not run, so that the first document need not wait for it."""
@@ -155,12 +179,12 @@ class Reader:
         if channel is not None:
             channel.close()
 
-    def _ask(self, data: bytes, name: str, deadline: float) -> bytes:
+    def _ask(self, data: bytes, name: str, want: str, deadline: float) -> bytes:
         source, sink = os.pipe()
         try:
             document = _as_memory_file(data)
             try:
-                request = json.dumps({"name": name[-_LONGEST_NAME:]}).encode()
+                request = json.dumps({"name": name[-_LONGEST_NAME:], "want": want}).encode()
                 channel = self._open_channel()
                 socket.send_fds(channel, [request], [document, sink])
             finally:
@@ -223,15 +247,43 @@ def _read_all(source: int, deadline: float) -> bytes:
                 raise OverflowError
 
 
-def _unpack(answer: bytes) -> ParsedDocument:
+@dataclass(frozen=True)
+class Links:
+    """Where a page links to, as it is written there, and what the links begin with, if the page says so."""
+
+    links: tuple[str, ...]
+    base: str
+
+
+@dataclass(frozen=True)
+class Sitemap:
+    """The pages, and the further sitemaps, that a sitemap names."""
+
+    pages: tuple[str, ...]
+    sitemaps: tuple[str, ...]
+
+
+def _unpack(answer: bytes, check: Callable[[dict[str, Any]], Found]) -> Found:
     """Return what the process found, believing none of it: a hostile file may have taken it over."""
     try:
         found = json.loads(answer)
         if "failed" in found:
             raise InputError(str(found["failed"])[:500])
-        return _checked(found)
+        return check(found)
     except (ValueError, TypeError, KeyError, IndexError) as exc:
         raise InputError("cannot be read: the reader gave no sensible answer.") from exc
+
+
+def _checked_links(found: dict[str, Any]) -> Links:
+    return Links(_texts(found["links"]), str(found["base"]))
+
+
+def _checked_sitemap(found: dict[str, Any]) -> Sitemap:
+    return Sitemap(_texts(found["pages"]), _texts(found["sitemaps"]))
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(str(one)[:LONGEST_LINK] for one in found[:MOST_LINKS])
 
 
 def _checked(found: dict[str, Any]) -> ParsedDocument:

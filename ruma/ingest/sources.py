@@ -6,7 +6,7 @@ Names are data: no name is opened but the ones that were found here, and none le
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,10 @@ from ruma.errors import InputError
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-Kind = Literal["file", "folder", "text", "upload"]
+    from ruma.ingest.reading import Reader
+    from ruma.tenant.knowledge.documents import StoredState
+
+Kind = Literal["file", "folder", "text", "upload", "page", "site"]
 
 STANDARD_INPUT = "-"
 IGNORE_FILES = (".gitignore", ".rumaignore")
@@ -45,6 +48,16 @@ class Item:
     title: str = ""
     """What the document is called, whatever its text says; its name is then no file's name."""
 
+    file_name: str = ""
+    """A name that says what it is, where its own name is no file's."""
+
+    etag: str = ""
+    last_modified: str = ""
+    """How its web server names this version of it."""
+
+    is_unchanged: bool = False
+    """Its web server says that it is as it was stored."""
+
 
 @dataclass
 class Listing:
@@ -57,6 +70,31 @@ class Listing:
     items: list[Item] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     """Folders in it that could not be listed, by name: nothing is known of the documents in these."""
+    note: str = ""
+    """Why not all of it was read, when all were given; it continues the sentence that begins with the location."""
+
+    @property
+    def count(self) -> int:
+        """How many documents are known to be there."""
+        return len(self.items)
+
+    def each(self, reader: "Reader", states: "Mapping[str, StoredState]") -> Iterator[Item]:
+        """Give the documents one after another.
+
+        Args:
+            reader: Finds links in those that were fetched.
+            states: The stored documents that need not be read again where they are unchanged, by name.
+        """
+        yield from self.items
+
+    def is_gone(self, name: str) -> bool:
+        """Tell, when all were given, whether a stored document is there no more; what is not known is not gone."""
+        unread = tuple(f"{folder}/" if folder else "" for folder in self.unread)
+        present = {item.name for item in self.items}
+        return self.kind == "folder" and name not in present and not (unread and name.startswith(unread))
+
+    def stop(self) -> None:
+        """Give no more, soon; from any thread."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Both put what they have into one inbox, errors too, and end as soon as `stop` is
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Literal
@@ -68,7 +68,9 @@ class Split:
 
 @dataclass(frozen=True)
 class ReadingEnded:
-    """Nothing more comes from the reading thread."""
+    """Nothing more comes from the reading thread, and how many documents there were."""
+
+    count: int
 
 
 Message = Result | Split | ReadingEnded | BaseException
@@ -110,7 +112,7 @@ class ReadingThread(threading.Thread):
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        targets: Sequence[Target],
         inbox: Inbox,
         budget: Budget,
         embedder: Embedder,
@@ -121,7 +123,7 @@ class ReadingThread(threading.Thread):
     ) -> None:
         """Set up; `again` reads unchanged documents too. A reader that is lent is closed only by `stop`."""
         super().__init__(name="ruma-reading", daemon=True)
-        self._tasks = tasks
+        self._targets = targets
         self._inbox = inbox
         self._budget = budget
         self._embedder = embedder
@@ -130,18 +132,22 @@ class ReadingThread(threading.Thread):
         self._stop_asked = threading.Event()
         self._is_lent = reader is not None
         self._reader = reader or Reader()
-        self._unread = len(tasks)
+        self._is_done = False
 
     def run(self) -> None:
         """Read until the end, or until asked to stop."""
         try:
-            for task in self._tasks:
+            count = 0
+            for task in self._tasks():
+                if self._stop_asked.is_set():
+                    return
                 message = self._read(task)
                 if self._stop_asked.is_set():
                     return
-                self._unread -= 1
+                count += 1
                 self._inbox.put(message)
-            self._inbox.put(ReadingEnded())
+            self._is_done = True
+            self._inbox.put(ReadingEnded(count))
         except BaseException as exc:  # the thread has nobody else to tell
             self._inbox.put(exc)
         finally:
@@ -151,19 +157,29 @@ class ReadingThread(threading.Thread):
     def stop(self) -> None:
         """End the thread, whatever it is at, and the parser process if there was more to read."""
         self._stop_asked.set()
-        if self._unread:
+        for target in self._targets:
+            target.listing.stop()
+        if not self._is_done:
             self._reader.close()
         self._budget.open_wide()
+
+    def _tasks(self) -> Iterator[Task]:
+        for target in self._targets:
+            states = {} if self._again else {name: one for name, one in target.states.items() if one.reader == READER}
+            for item in target.listing.each(self._reader, states):
+                yield Task(target, item)
 
     def _read(self, task: Task) -> Result | Split:
         state = task.target.states.get(task.item.name)
         try:
+            if task.item.is_unchanged:
+                return Result(task, "unchanged")
             data = read_item(task.item, self._most_bytes)
             content_hash = hashlib.sha256(data).hexdigest()
             if state and not self._again and (state.content_hash, state.reader) == (content_hash, READER):
                 return Result(task, "unchanged")
             # A title is not a file's name: what stands after a dot in it says nothing of the format.
-            parsed = self._reader.read(data, "" if task.item.title else task.item.name)
+            parsed = self._reader.read(data, "" if task.item.title else task.item.file_name or task.item.name)
         except InputError as exc:
             kept = " What was stored of it before is kept." if state else ""
             return Result(task, "failed", f"{exc}{kept}")
@@ -222,6 +238,8 @@ class StoringThread(threading.Thread):
             size_bytes=len(split_document.data),
             chunks=[_as_new(chunk, one) for chunk, one in zip(split_document.chunks, vectors, strict=True)],
             original=split_document.data,
+            etag=task.item.etag,
+            last_modified=task.item.last_modified,
         )
         try:
             store_document(self._tenant, target.source_id, document, embedder_id=self._embedder_id)

@@ -14,7 +14,7 @@ from ruma.offline import is_offline
 from ruma.privacy.consent import STORAGE
 from ruma.privacy.policy import Facts, Policy
 from ruma.privacy.policy_pages import Page, find_elsewhere, find_stores, listed, read_said
-from ruma.tenant.connections import list_recipients
+from ruma.tenant.connections import READS_SOURCE, list_recipients
 from ruma.tenant.conversing.consents import PASSING_SECONDS
 from ruma.tenant.policy_evidence import (
     count_weak_passwords,
@@ -219,10 +219,14 @@ def passing_conversations_end(system: System) -> str:
 def ledger_is_as_said(system: System) -> str:
     """Check that the ledger has no recipient but those that the policy names, as written when it was checked."""
     named = {one.host for one in system.facts.recipients} | {system.facts.settings.smtp_host}
+
+    def is_named(purpose: str) -> bool:
+        return purpose.startswith("mail: ") or purpose == READS_SOURCE
+
     strange = {
         f"{one.host}:{one.port} ({one.purpose})"
         for one in list_recipients(system.tenant)
-        if not (one.purpose.startswith("mail: ") and one.host in named) and one.purpose not in _BY_OPERATOR
+        if one.purpose not in _BY_OPERATOR and not (is_named(one.purpose) and one.host in named)
     }
     return listed("The ledger has connections that the policy does not name", strange)
 

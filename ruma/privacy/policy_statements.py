@@ -7,6 +7,7 @@ what a browser holds, what rights people have and whom to write to.
 from ruma.privacy import policy_check as check
 from ruma.privacy.consent import STORAGE
 from ruma.privacy.policy import Facts, Section, Statement
+from ruma.tenant.connections import READS_SOURCE
 from ruma.tenant.conversing.consents import LEFT_SECONDS, PASSING_SECONDS
 
 _WORDS_ONLY = "It says what is done with data, not what data there is: read the code, or watch the ledger."
@@ -186,6 +187,12 @@ def _recipients(facts: Facts) -> str:
     ledger = "Every connection that the program opens is written down in a ledger."
     if facts.sends_mail:
         hosts.add(settings.smtp_host)
+    websites = sorted({one.host for one in facts.recipients if one.purpose == READS_SOURCE})
+    if websites:
+        ledger = (
+            f"Pages that {facts.business} gave as documents were fetched from {', '.join(websites)}: whoever runs "
+            f"these websites learns which page was asked for, and from which server, and nothing of you. {ledger}"
+        )
     if not hosts:
         return f"Nobody else. No conversation and no document leaves this server. {ledger}"
     return (

@@ -8,6 +8,9 @@ from ruma.errors import RumaError
 from ruma.tenant.audit import Actor, current_actor
 from ruma.tenant.tenant import Tenant
 
+READS_SOURCE = "a source is read"
+"""Why a website is asked for a page that the tenant named as a source, or that such a website links to."""
+
 
 @dataclass(frozen=True)
 class Connection:

@@ -135,6 +135,8 @@ REPLIES = Table(
 """What a member wrote to visitors: in a member's own export, since the conversations are not."""
 
 LEFT_OUT: Mapping[str, str] = {
+    "document.etag": "a web server's name for a version, which the next reading asks for anew",
+    "document.last_modified": "a web server's date of a version, which the next reading asks for anew",
     "member.password_hash": "a secret; a member who comes along gets a new password",
     "member.totp_secret": "a secret of the second factor",
     "member.totp_last_step": "a state of the second factor",

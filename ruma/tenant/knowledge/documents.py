@@ -59,6 +59,9 @@ class NewDocument:
     size_bytes: int
     chunks: Sequence[NewChunk]
     original: bytes
+    etag: str = ""
+    last_modified: str = ""
+    """How its web server names this version of it; empty where it came from no web server."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class StoredState:
     document_id: int
     content_hash: str
     reader: str
+    etag: str = ""
+    last_modified: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def stored_states(tenant: Tenant, source_id: int) -> dict[str, StoredState]:
     """Return the state of each document of a source, by name."""
     with tenant.reading() as db:
         rows = db.execute(
-            "select name, id, content_hash, reader from document where source_id = ?", [source_id]
+            "select name, id, content_hash, reader, etag, last_modified from document where source_id = ?", [source_id]
         ).fetchall()
     return {row[0]: StoredState(*row[1:]) for row in rows}
 
@@ -431,6 +436,8 @@ def _insert(db: "Database", source_id: int, document: NewDocument, original_id: 
         "size_bytes": document.size_bytes,
         "original_id": original_id,
         "added_at": now(),
+        "etag": document.etag,
+        "last_modified": document.last_modified,
     }
     document_id: Any = db.table("document").insert(row).last_pk
     for chunk in document.chunks:

@@ -12,8 +12,9 @@ from ruma.tenant.keeping.holds import check_not_held
 from ruma.tenant.knowledge.documents import Removal, remove_documents
 from ruma.tenant.tenant import Tenant
 
-Kind = Literal["file", "folder", "text", "upload", "pair"]
-"""An upload is a file that was handed over in the browser; a pair is a question with its answer."""
+Kind = Literal["file", "folder", "text", "upload", "pair", "page", "site"]
+"""An upload is a file that was handed over in the browser; a pair is a question with its answer; a page is one of the
+web, and a site is all the pages of one host."""
 
 _SELECT = """select source.id, kind, location, source.added_at, count(document.id),
     coalesce(sum((select count(*) from chunk where document_id = document.id)), 0),

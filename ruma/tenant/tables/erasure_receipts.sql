@@ -4,6 +4,10 @@ alter table upload add column added_by_id integer not null default 0;
 alter table api_key add column created_by_id integer not null default 0;
 create index message_author on message (author_id) where author_id <> 0;
 
+-- How a web server names the version of a page that was read: asked for again, an unchanged page need not be sent.
+alter table document add column etag text not null default '';
+alter table document add column last_modified text not null default '';
+
 -- What was erased, and what was checked of it. A receipt holds numbers, counts and dates, and nothing of what it was.
 create table erasure (
     id integer primary key autoincrement,
