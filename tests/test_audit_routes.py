@@ -39,7 +39,6 @@ NOTED_NOWHERE = {
     ("POST", f"{API}/chat"): ASKS,
     ("POST", f"{API}/search"): ASKS,
     ("POST", "/t/{name}/ask"): ASKS,
-    ("POST", "/t/{name}/try"): ASKS,
     ("POST", "/t/{name}/v1/chat/completions"): ASKS,
     ("POST", "/t/{name}/v1/embeddings"): ASKS,
     (
@@ -279,7 +278,6 @@ def walk_settings(walk: Walk, owner: dict[str, str]) -> None:
     """Change the agent, the profile, members and keys, by pages and API."""
     tenant = walk.tenant
     walk("POST", f"{API}/search", owner, json={"question": QUESTION})
-    walk("POST", "/t/{name}/try", owner, data={"question": QUESTION, "mode": "quote"})
     asked = {"model": "agent", "messages": [{"role": "user", "content": QUESTION}]}
     walk("POST", "/t/{name}/v1/chat/completions", owner, json=asked)
     walk("POST", "/t/{name}/v1/embeddings", owner, json={"model": EMBEDDER.id, "input": "bread"})

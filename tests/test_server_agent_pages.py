@@ -1,6 +1,7 @@
-import re
+import json
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from litestar import Litestar
@@ -15,7 +16,7 @@ from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.pairs import find_pairs
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, QUESTION, renew_tenant, sign_in
+from tests.serving import EMBEDDER, FLAGS, QUESTION, renew_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 Client = TestClient[Litestar]
@@ -207,45 +208,60 @@ def test_long_lists_have_pages_and_a_search(client: Client, tenant: Tenant) -> N
     assert "No question or answer has these words" in client.get("/t/acme/pairs?search=walrus").text
 
 
-def test_trying_shows_evidence_scores_and_times(client: Client, tenant: Tenant) -> None:
-    """What is tried is kept as a trial, which the inbox of visitors does not count."""
-    page = client.post("/t/acme/try", data={"question": QUESTION, "mode": "quote"}).text
+def try_it(client: Client, question: str, **more: Any) -> Any:
+    """Ask as the page does, and return the answer."""
+    return client.post("/t/acme/api/chat", json={"question": question, "channel": "trial", **more})
 
-    assert "Delivery to Marrowby costs £2.50. [1]" in page
-    assert re.search(r"[0-9.]+ <span class=\"soft\">of 0\.98 needed", page)
-    assert re.search(r"Search</dt><dd>[0-9]+ ms", page)
-    assert re.search(r"Score</span> [0-9]\.[0-9]{2}", page)
-    assert "/t/acme/documents/" in page
-    assert f"/pairs/new?question={QUESTION.replace(' ', '%20').replace('?', '%3F')}" in page
-    assert [one.channel for one in list_conversations(tenant).conversations] in ([], ["trial"])
+
+def test_members_are_told_how_an_answer_came_about(client: Client, tenant: Tenant) -> None:
+    """Scores, support and times, in both events; what is tried is kept as a trial, which no visitor's inbox counts."""
+    body = {"question": QUESTION, "channel": "trial", "mode": "quote"}
+    streamed = client.post("/t/acme/api/chat", json=body, headers={"Accept": "text/event-stream"}).text
+    events = [json.loads(line.removeprefix("data: ")) for line in streamed.splitlines() if line.startswith("data: ")]
+    whole = try_it(client, QUESTION).json()
+
+    for told in (events[0], events[-1], whole):
+        assert told["support"] > told["needed"] == pytest.approx(0.98, abs=0.01)
+        assert told["citations"][0]["score"] > 0
+        assert told["seconds"]["search"] > 0
+    assert {info.channel for info in list_conversations(tenant, channel="trial").conversations} == {"trial"}
+    assert list_conversations(tenant).total == 0
+
+
+def test_visitors_and_programs_that_only_chat_are_not(client: Client, tenant: Tenant) -> None:
+    """Nobody who cannot read the documents learns how near a question came to them."""
+    client.cookies.clear()
+    asked = {"json": {"question": QUESTION}}
+    chats, reads = with_key(tenant, "chat"), with_key(tenant, "chat", "read")
+    for headers in ({}, chats):
+        told = client.post("/t/acme/api/chat", **asked, headers={"X-Ruma-CSRF": "", "Cookie": "", **headers}).json()
+        assert (told["support"], told["needed"], told["citations"][0]["score"]) == (None, None, None)
+    assert client.post("/t/acme/api/chat", **asked, headers={"Cookie": "", **reads}).json()["support"] > 0
 
 
 def test_trying_goes_on_in_its_conversation(client: Client) -> None:
     """A follow-up is understood from what was tried before; a strange secret is said to be gone."""
-    page = client.post("/t/acme/try", data={"question": "When does the shop open?"}).text
-    secret = re.search(r'name="conversation" value="([^"]+)"', page)
-    assert secret
+    secret = try_it(client, "When does the shop open?").json()["conversation"]
 
-    later = client.post("/t/acme/try", data={"question": "and on Sundays?", "conversation": secret[1]})
-    strange = client.post("/t/acme/try", data={"question": QUESTION, "conversation": "nobody-s"})
+    headers = {"Accept": "text/event-stream"}
+    body = {"question": "and on Sundays?", "conversation": secret, "channel": "trial"}
+    later = client.post("/t/acme/api/chat", json=body, headers=headers).text
 
-    assert "Understood as: When does the shop open? and on Sundays?" in later.text
-    assert strange.status_code == 400
-    assert QUESTION in strange.text
+    assert '"question":"When does the shop open? and on Sundays?"' in later
+    assert try_it(client, QUESTION, conversation="nobody-s").status_code == 404
 
 
 def test_what_cannot_be_answered_is_declined_or_explained(client: Client, tenant: Tenant) -> None:
-    """A decline says what to do; a pair says that it is one; an empty question is refused with its page."""
+    """A decline has its support; a pair says that it is one; a mode without its model is refused."""
     change_agent(tenant, decline="Please <call> us.")
     save_pair("Parking?", "Behind the shop.", tenant, EMBEDDER)
 
-    declined = client.post("/t/acme/try", data={"question": "Which satellites orbit Neptune?"}).text
-    paired = client.post("/t/acme/try", data={"question": "parking"}).text
+    declined = try_it(client, "Which satellites orbit Neptune?").json()
+    paired = try_it(client, "parking").json()
+    no_model = try_it(client, QUESTION, mode="write")
 
-    assert "Please &lt;call&gt; us." in declined
-    assert "answer the question yourself" in declined
-    assert "Your own answer" in paired
-    assert "Improve this answer" not in paired
-    assert client.post("/t/acme/try", data={"question": " "}).status_code == 400
-    no_model = client.post("/t/acme/try", data={"question": QUESTION, "mode": "write"})
-    assert (no_model.status_code, "language model" in no_model.text) == (400, True)
+    assert (declined["text"], declined["is_declined"]) == ("Please <call> us.", True)
+    assert declined["support"] < declined["needed"]
+    assert paired["mode"] == "pair"
+    assert try_it(client, " ").status_code == 400
+    assert (no_model.status_code, "language model" in no_model.text) == (409, True)

@@ -267,7 +267,7 @@ def test_files_of_pages_are_named_by_their_content(client: Client) -> None:
     urls = [attributes.get("href") or attributes.get("src") or "" for _, attributes in page.tags]
     files = [url for url in urls if url.startswith("/static/")]
 
-    assert len(files) == 7
+    assert len(files) == 8
     for url in files:
         # A module is loaded once only if every import names it as the page does.
         imported = re.findall(r' from "\./([^"]+)"', client.get(url).text)

@@ -81,7 +81,7 @@ _PAGES = (
     widget.show_look,
     *agent.AGENT,
     *pairs.PAIRS,
-    *trial.TRIAL,
+    trial.show_trial,
     *signing_in.DOORS,
     *account.ACCOUNT,
     *people.PEOPLE,

@@ -9,7 +9,7 @@ from litestar.concurrency import sync_to_thread
 from ruma.chat.answering import Answer, answer
 from ruma.errors import NotFoundError, TooManyError
 from ruma.privacy.consent import choose
-from ruma.server.access import Principal
+from ruma.server.access import READ, Principal
 from ruma.server.events import BEAT, Event, all_at_once, in_one_thread
 from ruma.server.failures import Failure, describe_failure
 from ruma.server.languages import choose_language
@@ -32,6 +32,8 @@ class Begun:
     tenant: Tenant
     check: Callable[[], None]
     """Raises once whoever asks may read on no longer."""
+    has_scores: bool = False
+    """Whether whoever asks is told how well the evidence fits."""
 
 
 def begin_answer(
@@ -79,7 +81,7 @@ def begin_answer(
             mode=mode,
         )
     website = asked.website if asked.website in agent.websites else ""
-    return Begun(begun, conversation, tenant, principal.watch(tenant, website=website))
+    return Begun(begun, conversation, tenant, principal.watch(tenant, website=website), principal.may(READ))
 
 
 def open_conversation(
@@ -167,14 +169,16 @@ def _mode(reply: Answer) -> Mode:
 async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, None]:
     """Give the events of an answer; what fails on the way is raised."""
     reply, tenant = begun.answer, begun.tenant
+    measured = {"support": reply.support, "needed": reply.needed} if begun.has_scores else {}
     yield Event(
         "evidence",
         Evidence(
-            citations=[place_of(tenant, citation) for citation in reply.citations],
+            citations=[place_of(tenant, citation, has_score=begun.has_scores) for citation in reply.citations],
             is_declined=reply.is_declined,
             mode=_mode(reply),
             question=reply.understood,
             seconds=dict(reply.seconds),
+            **measured,
         ),
     )
     # Quoting needs no model, so it waits for nobody who uses one.
@@ -191,13 +195,14 @@ async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, Non
         "done",
         Done(
             text=reply.text,
-            citations=[place_of(tenant, citation) for citation in reply.cited],
+            citations=[place_of(tenant, citation, has_score=begun.has_scores) for citation in reply.cited],
             is_declined=reply.is_declined,
             mode=_mode(reply),
             seconds=dict(reply.seconds),
             conversation=begun.conversation.secret,
             message_id=reply.message_id or 0,
             is_kept=begun.conversation.is_kept,
+            **measured,
         ),
     )
 

@@ -132,7 +132,7 @@ class Resources:
         for generator in self._generators.values():
             if generator is not None:
                 generator.close()
-        for tenant in self._tenants.values():
+        for tenant in list(self._tenants.values()):  # a chore under way may open one meanwhile
             tenant.close()
         self._generators.clear()
         self._tenants.clear()

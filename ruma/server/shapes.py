@@ -59,6 +59,8 @@ class Place:
     quote: str | None
     url: str | None
     """The page that shows the document with these words marked."""
+    score: float | None = None
+    """How well it fits the question, comparable within one answer: for members and programs that may read."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class Evidence:
     question: str
     """The question as it was understood, with what it took from the conversation."""
     seconds: Mapping[str, float]
+    support: float | None = None
+    """How well the evidence fits; of a pair, how near its question is. For members and programs that may read."""
+    needed: float | None = None
+    """The support below which the answer is declined; for them, too."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,9 @@ class Done:
     """The answer's number in the conversation, for feedback."""
     is_kept: bool = True
     """Whether the conversation stays when the chat is over."""
+    support: float | None = None
+    """As in `evidence`."""
+    needed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -312,8 +321,8 @@ def passage_url(tenant: Tenant, document_id: int, start: int, end: int) -> str:
     return f"/t/{quote(tenant.name)}/documents/{document_id}?start={start}&end={end}&seal={seal}#cited"
 
 
-def place_of(tenant: Tenant, citation: Citation | StoredCitation) -> Place:
-    """Return a citation as the API gives it."""
+def place_of(tenant: Tenant, citation: Citation | StoredCitation, *, has_score: bool = False) -> Place:
+    """Return a citation as the API gives it; with its score, where whoever asked may see it and it is known."""
     document_id, start, end = citation.document_id, citation.start, citation.end
     return Place(
         number=citation.number,
@@ -325,6 +334,7 @@ def place_of(tenant: Tenant, citation: Citation | StoredCitation) -> Place:
         end=end,
         quote=citation.quote,
         url=None if document_id is None else passage_url(tenant, document_id, start, end),
+        score=citation.score if has_score and isinstance(citation, Citation) else None,
     )
 
 

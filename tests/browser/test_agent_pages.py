@@ -1,5 +1,6 @@
 """The pages of the agent in a real browser: the preview that follows, questions and answers, trying it."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from ruma.config import load_settings
 from ruma.ingest.pairs import save_pair
 from ruma.tenant.home import Home
+from tests.browser.test_chat_page import WRITTEN
 from tests.browsing import enter, needs_chromium, watched_page
 from tests.serving import EMBEDDER, FLAGS, QUESTION, Running, make_tenant
 
@@ -28,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def server(home: Home) -> Iterator[Running]:
     """Return its server."""
-    with Running(home.settings.home) as running:
+    with Running(home.settings.home, WRITTEN, "0.02") as running:
         yield running
 
 
@@ -88,7 +90,6 @@ def test_an_answer_is_tried_and_improved(page: Page) -> None:
     visit(page, "try")
     page.get_by_label("Ask as a visitor would").fill(question)
     page.get_by_role("button", name="Ask").click()
-    expect(page.get_by_text("How it came about")).to_be_visible()
     page.get_by_role("link", name="Improve this answer").click()
     expect(page.get_by_label("Question", exact=True)).to_have_value(question)
     page.get_by_label("Answer", exact=True).fill("Bread knives only.")
@@ -100,6 +101,50 @@ def test_an_answer_is_tried_and_improved(page: Page) -> None:
     page.get_by_role("button", name="Ask").click()
 
     expect(page.locator(".told")).to_have_text("Bread knives only.")
+
+
+def test_an_answer_is_seen_while_it_is_written(page: Page) -> None:
+    """The evidence with its scores is there first, then the text, at the end the times; a follow-up goes on in it."""
+    visit(page, "try")
+    page.get_by_label("Answer mode").select_option("Write")
+    page.get_by_role("button", name=QUESTION).click()
+
+    expect(page.locator(".told")).to_contain_text("Sentence number 1")
+    expect(page.locator(".evidence blockquote").first).to_have_text("Delivery to Marrowby costs £2.50.")
+    expect(page.locator(".evidence .score").first).to_have_text(re.compile(r"Score\s+[0-9]\.[0-9]{2}"))
+    assert page.locator("[data-part=answer]").get_attribute("aria-busy") == "true"
+    expect(page.locator(".facts")).to_contain_text("Search")
+    expect(page.locator(".facts")).not_to_contain_text("Together")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("status")).to_have_text("Stopped. Nothing of it is kept.")
+    expect(page.get_by_label("Ask as a visitor would")).to_be_focused()
+
+    page.get_by_label("Answer mode").select_option("Quote")
+    page.get_by_label("Ask as a visitor would").fill("When does the shop open?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"Support\s*[0-9.]+ of 0\.98 needed"))
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"Search\s*[0-9]+ ms.*Together\s*[0-9]+ ms"))
+    page.get_by_label("And then?").fill("and on Sundays?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Understood as: When does the shop open? and on Sundays?")).to_be_visible()
+
+
+def test_what_was_tried_and_is_gone_is_said(page: Page, home: Home) -> None:
+    """The question is still in its field, and asking again begins anew."""
+    visit(page, "try")
+    page.get_by_label("Ask as a visitor would").fill(QUESTION)
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_label("And then?")).to_be_visible()
+    with home.open("acme") as tenant, tenant.writing() as db:
+        db.execute("delete from conversation")
+
+    page.get_by_label("And then?").fill("and on Sundays?")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("alert")).to_contain_text("Ask again to begin anew.")
+    page.get_by_role("button", name="Ask").click()
+
+    expect(page.locator(".facts")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_pair_is_removed_after_a_question(page: Page, home: Home) -> None:
@@ -138,7 +183,7 @@ def test_everybody_can_use_the_pages(page: Page, place: str) -> None:
     if place == "tried":
         page.get_by_label("Ask as a visitor would").fill(QUESTION)
         page.get_by_role("button", name="Ask").click()
-        page.wait_for_selector(".facts")
+        expect(page.locator(".facts")).to_contain_text("Together")
 
     found = Axe().run(page, options={"iframes": False})
 

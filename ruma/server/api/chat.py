@@ -46,7 +46,8 @@ async def chat(
 
     With `Accept: text/event-stream` the answer comes as it is made: one event `evidence` at once, then `token`
     for each piece of text, then `done` with the whole answer, or `error`. Without it, it comes as one JSON object,
-    the same as the data of `done`. Closing the connection stops the answer; nothing of it is kept.
+    the same as the data of `done`. Members, and programs that may read, also learn how well the evidence fits.
+    Closing the connection stops the answer; nothing of it is kept.
     """
     limits.take_question(tenant, principal, visitor=data.conversation or "")
     begun = await begin_in_turn(data, tenant, principal, resources, seats)

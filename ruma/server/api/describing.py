@@ -36,13 +36,14 @@ _QUESTION = "What does delivery to Marrowby cost?"
 _SENTENCE = "Delivery in Marrowby town costs £2.50, and is free for orders of £20 or more."
 _URL = "/t/bakery/documents/4?start=598&end=676&seal=9f2c1e6a0b7d4f3895ce1ab2d0347f61#cited"
 _CONVERSATION = "fZ0m3xJ8q1Yt5VbKc7RwUe2LhNp9SgDa6iTo4XyBvE0"
-_PLACE = Place(1, 4, "Delivery", "Where we deliver, and what it costs", 1, 598, 676, _SENTENCE, _URL)
+_PLACE = Place(1, 4, "Delivery", "Where we deliver, and what it costs", 1, 598, 676, _SENTENCE, _URL, 1.64)
 _ADDED = "2026-03-02T09:15:04Z"
 _SUMMARY = DocumentSummary(
     4, "delivery.pdf", "Delivery", "application/pdf", 52276, _ADDED, 9, 3, "upload", "Ada Miller"
 )
 _UPLOAD = UploadState(12, "upload", "delivery.pdf", 52276, "done", "", 4, "Ada Miller", _ADDED, "2026-03-02T09:15:06Z")
-_DONE = Done(f"{_SENTENCE} [1]", [_PLACE], False, "quote", {"search": 0.011, "evidence": 0.002}, _CONVERSATION, 82)
+_SECONDS = {"search": 0.011, "evidence": 0.002}
+_DONE = Done(f"{_SENTENCE} [1]", [_PLACE], False, "quote", _SECONDS, _CONVERSATION, 82, True, 1.31, 0.98)
 
 _EXAMPLES: dict[type, Any] = {
     AgentInfo: AgentInfo("Marrowby Bakery", "Hello! Ask me about the bakery.", [_QUESTION], True),

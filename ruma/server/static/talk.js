@@ -4,6 +4,7 @@
 import {
   agentName, fillAnswer, fillText, hasWords, home, log, showAgent, showNotice, showPerson, showProblem, showVisitor, spoken, words,
 } from "./answers.js";
+import { eventsOf } from "./stream.js";
 
 const talk = document.getElementById("talk");
 const form = document.getElementById("ask");
@@ -187,23 +188,6 @@ for (const kind of ["wheel", "touchmove", "keydown"]) {
 }
 
 // The stream
-
-async function* eventsOf(response) {
-  let buffer = "";
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    buffer += value;
-    const blocks = buffer.split("\n\n");
-    buffer = blocks.pop();
-    for (const block of blocks) {
-      const name = /^event: (.*)$/m.exec(block);
-      const data = /^data: (.*)$/m.exec(block);
-      if (name && data) yield { name: name[1], data: JSON.parse(data[1]) };
-    }
-  }
-}
 
 async function receive(question, message, signal) {
   const { channel, website, language } = settings;
