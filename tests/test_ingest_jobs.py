@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ruma.config import Settings
-from ruma.ingest.jobs import NICENESS, UploadWorker
+from ruma.ingest.jobs import UploadWorker
 from ruma.models.vectors import Passage, PassageVectors
+from ruma.tenant.background import NICENESS
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.documents import list_documents
 from ruma.tenant.knowledge.uploads import find_upload, list_uploads, receive_upload, take_upload

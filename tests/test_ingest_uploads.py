@@ -9,9 +9,9 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import DamagedError, NotReadyError
-from ruma.ingest.jobs import Stopped
 from ruma.ingest.pipeline import Outcome
 from ruma.ingest.uploads import ingest_upload
+from ruma.tenant.background import Stopped
 from ruma.tenant.knowledge.documents import list_documents, read_document, read_original_of
 from ruma.tenant.knowledge.index import search_words
 from ruma.tenant.knowledge.sources import list_sources

@@ -5,23 +5,16 @@ the start.
 """
 
 import logging
-import os
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from ruma.config import Settings
 from ruma.errors import DamagedError, NotFoundError, RumaError, StoreError
 from ruma.ingest.reading import Reader
 from ruma.ingest.uploads import ingest_upload
 from ruma.models.vectors import Embedder
+from ruma.tenant.background import Background, Stopped, WaitingTenants
 from ruma.tenant.knowledge.uploads import Taken, has_waiting_files, take_upload
 from ruma.tenant.tenant import Tenant
-
-NICENESS = 10
-"""How far the worker's threads, and the parser process that they start, stand back for those that answer."""
 
 LONGEST_PAUSE = 2.0
 """How many seconds one step waits for chats that are running: ingest is slow beside them, and never stands still."""
@@ -29,12 +22,7 @@ LONGEST_PAUSE = 2.0
 IDLE_SECONDS = 60.0
 """How long the parser process waits for another upload; starting one takes longer than reading most documents."""
 
-_LOOK_SECONDS = 0.05
 _LOG = logging.getLogger("ruma.jobs")
-
-
-class Stopped(Exception):
-    """The worker was told to stop."""
 
 
 class UploadWorker:
@@ -51,49 +39,41 @@ class UploadWorker:
     ) -> None:
         """Take the ways to a tenant and to the embedder, and the question whether somebody waits for an answer."""
         self._settings = settings
-        self._open_tenant, self._embedder, self._is_busy = open_tenant, embedder, is_busy
-        self._names: deque[str] = deque()
-        self._changed = threading.Condition()
-        self._stop_asked = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._open_tenant, self._embedder = open_tenant, embedder
+        self._waiting = WaitingTenants()
+        self._thread = Background("ruma-uploads", self._run, is_busy)
         self._reader: Reader | None = None
         self._idle_seconds = idle_seconds
 
     def start(self, names: Iterable[str] = ()) -> None:
         """Begin, with what waits in the directories of these tenants from before."""
         folder = self._settings.tenants_folder
-        with self._changed:
-            self._names.extend(name for name in names if has_waiting_files(folder / name))
-        self._thread = threading.Thread(target=self._run, name="ruma-uploads", daemon=True)
+        for name in names:
+            if has_waiting_files(folder / name):
+                self.notify(name)
         self._thread.start()
 
     def notify(self, name: str) -> None:
         """Say that a tenant has an upload that waits."""
-        with self._changed:
-            if name not in self._names:
-                self._names.append(name)
-            self._changed.notify_all()
+        self._waiting.add(name)
 
     def stop(self) -> None:
         """End, within about a second; the upload in hand is read from its start next time."""
-        self._stop_asked.set()
-        with self._changed:
-            self._changed.notify_all()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        self._waiting.close()
+        self._thread.stop()
 
     def _run(self) -> None:
-        # On Linux each thread has a niceness of its own, and hands it down to the threads that it starts.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         try:
             self._read_all()
         finally:
             self._close_reader()
 
     def _read_all(self) -> None:
-        while (name := self._next_name()) is not None:
+        while not self._waiting.is_closed:
+            name = self._waiting.take(self._idle_seconds if self._reader else None)
+            if name is None:
+                self._close_reader()
+                continue
             try:
                 if self._read_one(name):
                     self.notify(name)  # behind the others: one tenant with many files keeps nobody waiting
@@ -103,13 +83,6 @@ class UploadWorker:
                 continue  # the tenant is gone, and its uploads with it
             except Exception as exc:  # nobody else can be told; the next upload of the tenant wakes us again
                 _LOG.error("The uploads of %s wait: %s", name, type(exc).__name__)
-
-    def _next_name(self) -> str | None:
-        with self._changed:
-            while not self._names and not self._stop_asked.is_set():
-                if not self._changed.wait(self._idle_seconds if self._reader else None):
-                    self._close_reader()
-            return None if self._stop_asked.is_set() else self._names.popleft()
 
     def _read_one(self, name: str) -> bool:
         """Read the tenant's next upload; tell whether there was one."""
@@ -129,7 +102,14 @@ class UploadWorker:
         try:
             reader = self._open_reader()
             embedder = self._embedder()
-            outcome = ingest_upload(taken, tenant, embedder, self._settings, give_way=self._give_way, reader=reader)
+            outcome = ingest_upload(
+                taken,
+                tenant,
+                embedder,
+                self._settings,
+                give_way=lambda: self._thread.give_way(LONGEST_PAUSE),
+                reader=reader,
+            )
         except Stopped:
             raise
         except NotFoundError:
@@ -162,15 +142,3 @@ class UploadWorker:
         if self._reader:
             self._reader.close()
             self._reader = None
-
-    def _give_way(self) -> None:
-        """Wait a little while somebody waits for an answer.
-
-        Raises:
-            Stopped: The worker is to end.
-        """
-        until = time.monotonic() + LONGEST_PAUSE
-        while not self._stop_asked.is_set() and self._is_busy() and time.monotonic() < until:
-            self._stop_asked.wait(_LOOK_SECONDS)
-        if self._stop_asked.is_set():
-            raise Stopped

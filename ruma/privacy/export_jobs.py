@@ -1,34 +1,23 @@
 """Makes the exports that were asked for while a server runs: one at a time, behind the chats, and removes old ones."""
 
 import logging
-import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from ruma.config import Settings
 from ruma.errors import NotFoundError, RumaError, StoreError
 from ruma.privacy.exporting import write_export
 from ruma.privacy.retention import remove_old_exports
+from ruma.tenant.background import Background, Stopped, WaitingTenants
 from ruma.tenant.copying.exports import Making, may_have_exports, sweep_exports, take_export
 from ruma.tenant.tenant import Tenant
-
-NICENESS = 10
-"""How far the thread stands back for those that answer."""
 
 WORK_SECONDS, LONGEST_PAUSE = 0.01, 0.04
 """While somebody waits for an answer, so much is done between two pauses of so long at most: an export is slower
 beside chats, and never stands still."""
 
-_LOOK_SECONDS = 0.01
 _SWEEP_SECONDS = 3600
 _LOG = logging.getLogger("ruma.jobs")
-
-
-class Stopped(Exception):
-    """The worker was told to stop."""
 
 
 class ExportWorker:
@@ -38,12 +27,10 @@ class ExportWorker:
         self, settings: Settings, open_tenant: Callable[[str], Tenant], is_busy: Callable[[], bool] = lambda: False
     ) -> None:
         """Take the way to a tenant, and the question whether somebody waits for an answer."""
-        self._settings, self._open_tenant, self._is_busy = settings, open_tenant, is_busy
+        self._settings, self._open_tenant = settings, open_tenant
         self._known: set[str] = set()
-        self._names: deque[str] = deque()
-        self._changed = threading.Condition()
-        self._stop_asked = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._waiting = WaitingTenants()
+        self._thread = Background("ruma-exports", self._run, is_busy)
 
     def start(self, names: Iterable[str] = ()) -> None:
         """Begin, with the exports in the directories of these tenants from before."""
@@ -51,48 +38,34 @@ class ExportWorker:
         for name in names:
             if may_have_exports(folder / name):
                 self.notify(name)
-        self._thread = threading.Thread(target=self._run, name="ruma-exports", daemon=True)
         self._thread.start()
 
     def notify(self, name: str) -> None:
         """Say that a tenant has an export that waits."""
-        with self._changed:
-            self._known.add(name)
-            if name not in self._names:
-                self._names.append(name)
-            self._changed.notify_all()
+        self._known.add(name)
+        self._waiting.add(name)
 
     def stop(self) -> None:
         """End, within about a second; the export in hand is made from its start next time."""
-        self._stop_asked.set()
-        with self._changed:
-            self._changed.notify_all()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        self._waiting.close()
+        self._thread.stop()
 
     def _run(self) -> None:
-        # On Linux each thread has a niceness of its own.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        while (name := self._next_name()) is not None:
+        while not self._waiting.is_closed:
+            name = self._waiting.take(_SWEEP_SECONDS)
+            if name is None:
+                for known in tuple(self._known):
+                    self._waiting.add(known)
+                continue
             try:
                 if self._look_after(name):
-                    self.notify(name)  # behind the others
+                    self._waiting.add(name)  # behind the others
             except Stopped:
                 return
             except NotFoundError:
-                with self._changed:
-                    self._known.discard(name)  # the tenant is gone, and its exports with it
+                self._known.discard(name)  # the tenant is gone, and its exports with it
             except Exception as exc:  # nobody else can be told; the next export of the tenant wakes us again
                 _LOG.error("The exports of %s wait: %s", name, type(exc).__name__)
-
-    def _next_name(self) -> str | None:
-        with self._changed:
-            while not self._names and not self._stop_asked.is_set():
-                if not self._changed.wait(timeout=_SWEEP_SECONDS):
-                    self._names.extend(self._known)
-            return None if self._stop_asked.is_set() else self._names.popleft()
 
     def _look_after(self, name: str) -> bool:
         """Remove what is too old and make the tenant's next export; tell whether there was one."""
@@ -135,14 +108,12 @@ class ExportWorker:
 
         def step() -> None:
             nonlocal paused
-            if self._stop_asked.is_set():
+            if self._thread.is_stopping:
                 raise Stopped
             if time.monotonic() - paused < WORK_SECONDS:
                 return
             tenant.check_present()
-            until = time.monotonic() + LONGEST_PAUSE
-            while self._is_busy() and time.monotonic() < until:
-                self._stop_asked.wait(_LOOK_SECONDS)
+            self._thread.give_way(LONGEST_PAUSE)
             paused = time.monotonic()
 
         return step

@@ -1,15 +1,13 @@
 """What a running server does by itself: it keeps every tenant's plan, at its start and once a day."""
 
 import logging
-import os
-import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from ruma.config import Settings
 from ruma.errors import NotFoundError, RumaError
 from ruma.privacy.retention import enforce, is_due
+from ruma.tenant.background import Background, Stopped
 from ruma.tenant.tenant import Tenant
 
 START_SECONDS = 5.0
@@ -21,13 +19,7 @@ LOOK_SECONDS = 3600.0
 LONGEST_PAUSE = 2.0
 """How many seconds one write of a removal waits for answers that are under way."""
 
-_NICENESS = 10
-_LOOK_AGAIN_SECONDS = 0.05
 _LOG = logging.getLogger("ruma.retention")
-
-
-class Stopped(Exception):
-    """The worker was told to stop."""
 
 
 class DailyWorker:
@@ -41,43 +33,35 @@ class DailyWorker:
         is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take the ways to the tenants, and the question whether somebody waits for an answer."""
-        self._settings, self._names, self._open_tenant, self._is_busy = settings, names, open_tenant, is_busy
-        self._stop_asked = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._settings, self._names, self._open_tenant = settings, names, open_tenant
+        self._thread = Background("ruma-retention", self._run, is_busy)
 
     def start(self) -> None:
         """Begin, with every tenant."""
-        self._thread = threading.Thread(target=self._run, name="ruma-retention", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End; what was not removed yet is removed next time."""
-        self._stop_asked.set()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        self._thread.stop()
 
     def _run(self) -> None:
-        # On Linux each thread has a niceness of its own.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         is_start = True
-        self._stop_asked.wait(START_SECONDS)
-        while not self._stop_asked.is_set():
+        self._thread.sleep(START_SECONDS)
+        while not self._thread.is_stopping:
             with suppress(RumaError):  # a home that cannot be read at present
                 for name in self._names():
-                    if self._stop_asked.is_set():
+                    if self._thread.is_stopping:
                         return
                     self._look_after(name, is_start=is_start)
             is_start = False
-            self._stop_asked.wait(LOOK_SECONDS)
+            self._thread.sleep(LOOK_SECONDS)
 
     def _look_after(self, name: str, *, is_start: bool) -> None:
         try:
             # Opened for this alone: among a thousand tenants most are asleep.
             with self._open_tenant(name) as tenant:
                 if is_due(tenant) or is_start:
-                    done = enforce(tenant, self._settings, give_way=self._give_way)
+                    done = enforce(tenant, self._settings, give_way=lambda: self._thread.give_way(LONGEST_PAUSE))
                     _report(name, done.belief.doubt, is_plan_known=done.is_plan_known)
         except Stopped:
             return
@@ -85,13 +69,6 @@ class DailyWorker:
             return  # the tenant is gone, and everything with it
         except Exception as exc:  # nobody else can be told; it is tried again within the hour
             _LOG.error("The plan of %s could not be kept: %s", name, type(exc).__name__)
-
-    def _give_way(self) -> None:
-        until = time.monotonic() + LONGEST_PAUSE
-        while not self._stop_asked.is_set() and self._is_busy() and time.monotonic() < until:
-            self._stop_asked.wait(_LOOK_AGAIN_SECONDS)
-        if self._stop_asked.is_set():
-            raise Stopped
 
 
 def _report(name: str, doubt: str, *, is_plan_known: bool) -> None:
