@@ -49,3 +49,7 @@ def edit_agent(
         if name in changes:
             changes[name] = tuple(changes[name])
     return settings_of(change_agent(tenant, **changes))
+
+
+ROUTES = (show_agent, show_agent_settings, edit_agent)
+"""The routes of this module."""

@@ -38,3 +38,7 @@ def add_key(data: JSONBody[NewKey], tenant: NamedDependency[Tenant], principal: 
 def drop_key(tenant: NamedDependency[Tenant], key_id: Number) -> None:
     """Let a key in no more, from its next request on."""
     revoke_api_key(tenant, key_id)
+
+
+ROUTES = (show_keys, add_key, drop_key)
+"""The routes of this module."""

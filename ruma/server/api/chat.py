@@ -82,3 +82,7 @@ def search_passages(
         raise InputError(f"The limit must be 1 to {MOST_PASSAGES}, not {data.limit}.")
     found = search(data.question, tenant, resources.embedder(), limit=data.limit)
     return Passages([passage_of(tenant, one) for one in found])
+
+
+ROUTES = (chat, search_passages)
+"""The routes of this module."""

@@ -151,3 +151,7 @@ def ask_person(
         choices=[choose("keep", True, choose_language(data.language), text="person")] if is_told else (),
     )
     return PersonAsked(conversation.secret, number)
+
+
+ROUTES = (show_own_conversation, delete_own_conversation, note_own_presence, give_own_feedback, ask_person)
+"""The routes of this module."""

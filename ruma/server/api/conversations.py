@@ -172,3 +172,16 @@ def show_unanswered(
 ) -> UnansweredList:
     """List the questions that the documents did not answer, each once, the one asked last first."""
     return UnansweredList([unanswered_of(one) for one in list_unanswered(tenant, limit)])
+
+
+ROUTES = (
+    show_conversations,
+    show_conversation,
+    change_conversation,
+    send_reply,
+    remove_conversation,
+    export,
+    show_usage,
+    show_unanswered,
+)
+"""The routes of this module."""

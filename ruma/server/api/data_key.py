@@ -21,3 +21,7 @@ def show_data_key(tenant: NamedDependency[Tenant], resources: NamedDependency[Re
         made_at=found.made_at,
         is_rotated=found.is_rotated,
     )
+
+
+ROUTES = (show_data_key,)
+"""The routes of this module."""

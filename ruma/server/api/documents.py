@@ -141,3 +141,7 @@ def _summary_of(one: FoundDocument) -> DocumentSummary:
         source_kind=one.source_kind,
         added_by=one.added_by,
     )
+
+
+ROUTES = (show_documents, show_document, download_original, remove_document, correct_text)
+"""The routes of this module."""

@@ -104,7 +104,7 @@ def erase_one_visitor(
     return erasure_of(erase_visitor(tenant, *visitors_of(data), forget=partial(resources.forget, tenant)))
 
 
-ERASURES = (
+ROUTES = (
     show_erasures,
     show_erasure,
     download_receipt,
@@ -112,3 +112,4 @@ ERASURES = (
     find_mentions,
     erase_one_visitor,
 )
+"""The routes of this module."""

@@ -84,5 +84,5 @@ def drop_export(tenant: NamedDependency[Tenant], export_id: Number) -> None:
     remove_export(tenant, export_id)
 
 
-EXPORTS = (show_exports, begin_export, show_export, fetch_file, drop_export)
+ROUTES = (show_exports, begin_export, show_export, fetch_file, drop_export)
 """The routes of this module."""

@@ -161,3 +161,15 @@ def drop_invitation(
     """Void the open invitation of an address; its mail is not sent any more."""
     withdraw_invitation(tenant, data.email)
     resources.outbox.forget(tenant)
+
+
+ROUTES = (
+    show_members,
+    edit_member,
+    drop_member,
+    make_member_reset,
+    drop_second_factor,
+    add_invitation,
+    drop_invitation,
+)
+"""The routes of this module."""

@@ -254,3 +254,7 @@ def _chunk(counted: Counted, delta: dict[str, Any] | None, *, finish_reason: str
         **more,
     }
     return b"data: %s\n\n" % encode_json(shape)
+
+
+ROUTES = (show_models, complete, embed)
+"""The routes of this module."""

@@ -179,3 +179,15 @@ def read_own_data(tenant: Tenant, resources: Resources, number: int) -> OwnData:
     with tenant.one_state():
         days = read_plan(tenant, resources.home.settings).conversations
         return own_data_of(read_for_visitor(tenant, number), read_consent(tenant, number), days)
+
+
+ROUTES = (
+    show_consent_rules,
+    change_consent_rules,
+    show_own_data,
+    export_own_data,
+    correct_own_details,
+    change_own_consent,
+    ask_about_own_data,
+)
+"""The routes of this module."""

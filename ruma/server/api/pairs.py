@@ -76,3 +76,7 @@ def remove_one_pair(
 ) -> Response[None]:
     """Erase a pair, with what visitors were answered from it. The header `X-Ruma-Receipt` has the erasure's number."""
     return receipt_header(erase_pair(tenant, pair_id, forget=partial(resources.forget, tenant)))
+
+
+ROUTES = (show_pairs, show_pair, add_pair, change_pair, remove_one_pair)
+"""The routes of this module."""

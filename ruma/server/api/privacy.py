@@ -50,3 +50,7 @@ def show_ledger(
             for one in list_connections(tenant, before=before, limit=limit)
         ]
     )
+
+
+ROUTES = (show_policy_text, check_policy_now, show_ledger)
+"""The routes of this module."""

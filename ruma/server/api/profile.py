@@ -37,3 +37,7 @@ def edit_profile(
     profile = change_profile(tenant, **changes)
     write_policy(tenant, resources.home.settings)  # it names the business and its addresses
     return ProfileText(**asdict(profile))
+
+
+ROUTES = (show_profile, edit_profile)
+"""The routes of this module."""

@@ -182,7 +182,7 @@ def actor_name(names: dict[tuple[str, int], str], kind: str, number: int) -> str
     return {"operator": "The operator", "visitor": "A visitor"}.get(kind, "Ruma")
 
 
-RETENTION = (
+ROUTES = (
     show_retention,
     change_days,
     show_holds,

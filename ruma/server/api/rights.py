@@ -144,3 +144,16 @@ def show_terms_accepted(tenant: NamedDependency[Tenant], resources: NamedDepende
     terms = read_terms(resources.home.settings)
     accepted = [TermsAccepted(**asdict(one)) for one in list_acceptances(tenant)]
     return TermsInfo(terms.version, terms.text, terms.url, accepted) if terms else TermsInfo("", "", "", accepted)
+
+
+ROUTES = (
+    show_consent,
+    withdraw_consent,
+    show_requests,
+    show_request,
+    add_request,
+    extend_one_request,
+    close_one_request,
+    show_terms_accepted,
+)
+"""The routes of this module."""

@@ -154,3 +154,17 @@ def try_again(tenant: NamedDependency[Tenant], resources: NamedDependency[Resour
 def remove_upload(tenant: NamedDependency[Tenant], upload_id: Number) -> None:
     """Take away an upload that is no document yet."""
     discard_upload(tenant, upload_id)
+
+
+ROUTES = (
+    show_sources,
+    remove_one_source,
+    add_text,
+    add_file,
+    add_files,
+    show_uploads,
+    show_upload,
+    try_again,
+    remove_upload,
+)
+"""The routes of this module."""

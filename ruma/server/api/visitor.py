@@ -238,19 +238,6 @@ def erase_visitor_data(
     return visitor_erasure_of(erased)
 
 
-VISITOR_ROUTES = (
-    ask_visitor_link,
-    open_link,
-    show_visitor_data,
-    show_visitor_conversation,
-    export_visitor_data,
-    correct_visitor,
-    erase_visitor_conversation,
-    erase_visitor_data,
-)
-"""The routes of this module."""
-
-
 def _visit(tenant: Tenant, principal: Principal, limits: Limits, secret: str) -> Visit:
     limits.take_question(tenant, principal, visitor=secret)
     with guarding_link(tenant, principal.address):
@@ -273,3 +260,16 @@ def _mail_link(tenant: Tenant, outbox: Outbox, origin: str, email: str, language
             language=language,
         )
         outbox.post(notice, tenant)
+
+
+ROUTES = (
+    ask_visitor_link,
+    open_link,
+    show_visitor_data,
+    show_visitor_conversation,
+    export_visitor_data,
+    correct_visitor,
+    erase_visitor_conversation,
+    erase_visitor_data,
+)
+"""The routes of this module."""
