@@ -72,6 +72,11 @@ class Answer:
     message_id: int | None = None
     """The number under which it was stored, once the tokens have ended."""
 
+    @property
+    def is_to_be_written(self) -> bool:
+        """Whether a language model writes the text; all other text is there at once."""
+        return self.mode == "write" and not self.is_declined
+
 
 def answer(
     question: str,

@@ -117,7 +117,13 @@ def choose_evidence(ranked: Sequence[Sentence], *, limit: int, margin: float = M
 
 def rank_sentences(found: Findings, *, asks_number: bool) -> list[Sentence]:
     """Return the sentences of the best passages, the likeliest answer first."""
-    sentences = [one for passage in found.passages[:PASSAGES] for one in _score(passage, found, asks_number)]
+    passages = found.passages[:PASSAGES]
+    headings = mark_stems([f"{one.chunk.title} {one.chunk.heading}" for one in passages], found.stems)
+    sentences = [
+        one
+        for passage, heading in zip(passages, headings, strict=True)
+        for one in _score(passage, heading, found, asks_number)
+    ]
     return sorted(sentences, key=lambda sentence: -sentence.score)
 
 
@@ -153,11 +159,11 @@ def narrow(found: Findings, stems: Collection[str], vector: Floats) -> Findings:
     return replace(found, passages=tuple(passage for passage in found.passages[:NARROWED] if fits(passage)))
 
 
-def _score(passage: FoundPassage, found: Findings, asks_number: bool) -> Iterator[Sentence]:
+def _score(passage: FoundPassage, heading: NDArray[np.bool_], found: Findings, asks_number: bool) -> Iterator[Sentence]:
+    """Yield the sentences of a passage; `heading` (stems,) says which of the question's its title and headings hold."""
     chunk = passage.chunk
     texts = [chunk.text[start:end] for start, end in chunk.sentences]
     weights = found.weights / max(float(found.weights.sum()), 1e-9)
-    heading = _heading_marks(passage, found)
     for place, text in enumerate(texts):
         # A question is no answer, however near it is to the visitor's own.
         if is_question(text):

@@ -139,27 +139,33 @@ def weigh_words(tenant: Tenant, words: Sequence[str]) -> Floats:
 def _fuse(found: Findings, chunks: Sequence[StoredChunk], bm25: Mapping[int, float]) -> list[FoundPassage]:
     total = max(float(found.weights.sum()), 1e-9)
     compared = compare(chunks, found.vector)
-    scores = [_score(chunk, *cosines) for chunk, cosines in zip(chunks, compared, strict=True)]
+    scores = _score(chunks, compared)
     words = [bm25.get(chunk.id, 0.0) for chunk in chunks]
     early = [score + EARLY_WORDS_WEIGHT * held / total for score, held in zip(scores, words, strict=True)]
     best = sorted(range(len(chunks)), key=lambda place: -early[place])[:COVERED]
     texts = [sentences_of(chunks[place]) for place in best]
     marked = mark_stems([text for one in texts for text in one], found.stems)
+    covered: list[float] = (marked @ found.weights).tolist()
     fused, end = [], 0
     for place, one in zip(best, texts, strict=True):
-        marks, end = marked[end : end + len(one)], end + len(one)
-        coverage = float((marks @ found.weights).max(initial=0.0)) / total
+        begin, end = end, end + len(one)
+        coverage = max(covered[begin:end], default=0.0) / total
         score = scores[place] + WORDS_WEIGHT * words[place] / total + COVERAGE_WEIGHT * coverage**2
         cosine, parts = compared[place]
-        fused.append(FoundPassage(chunks[place], score, cosine, words[place], parts[1:], marks))
+        fused.append(FoundPassage(chunks[place], score, cosine, words[place], parts[1:], marked[begin:end]))
     return sorted(fused, key=lambda passage: -passage.score)
 
 
-def _score(chunk: StoredChunk, cosine: float, parts: Floats) -> float:
-    """Return the part of a passage's score that its vectors give."""
+def _score(chunks: Sequence[StoredChunk], compared: Sequence[tuple[float, Floats]]) -> list[float]:
+    """Return the part of each passage's score that its vectors give, all of them in one go."""
+    wholes = np.array([cosine for cosine, _ in compared], np.float32)
+    parts = np.concatenate([one for _, one in compared])
+    starts = np.cumsum([0, *(len(one) for _, one in compared[:-1])])
     # What has no heading is compared as a whole, else it would fall behind everything that has one.
-    heading = float(parts[0]) if chunk.has_prefix else cosine
-    return max(cosine, heading, float(parts[1:].max(initial=-1.0))) + HEADING_WEIGHT * heading
+    headings = np.where([chunk.has_prefix for chunk in chunks], parts[starts], wholes)
+    parts[starts] = headings
+    scores: list[float] = (np.maximum(np.maximum.reduceat(parts, starts), wholes) + HEADING_WEIGHT * headings).tolist()
+    return scores
 
 
 def sentences_of(chunk: StoredChunk) -> list[str]:

@@ -28,7 +28,7 @@ QUESTIONS = 4
 
 _SLAB = 1024  # Passages tokenised at once, so that a long list does not lie in memory as tokens.
 _LENGTH_STEP = 16  # Lengths are rounded up: openvino keeps memory and generated code for each shape it has seen.
-_QUESTION_STEP = 8
+_QUESTION_STEP = 4
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,9 @@ def create_app(
             "tenant": Provide(tenant_of_request),
         },
         guards=[check_access],
-        state=State({"resources": resources, "public": public or PublicAddress()}),
+        state=State(
+            {"resources": resources, "limits": limits, "seats": seats, "public": public or PublicAddress()},
+        ),
         exception_handlers=failures,
         lifespan=[keep_open],
         request_class=CarefulRequest,

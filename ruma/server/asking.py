@@ -1,16 +1,20 @@
 """From a question to the events of its answer."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
+from litestar import Request
 from litestar.concurrency import sync_to_thread
+from litestar.exceptions import HTTPException
 
 from ruma.chat.answering import Answer, answer
 from ruma.errors import NotFoundError, TooManyError
 from ruma.privacy.consent import choose
 from ruma.server.access import READ, Principal
-from ruma.server.events import BEAT, Event, all_at_once, in_one_thread
+from ruma.server.events import BEAT, Event, collect, in_one_thread
 from ruma.server.failures import Failure, describe_failure
 from ruma.server.languages import choose_language
 from ruma.server.resources import Resources
@@ -23,9 +27,16 @@ from ruma.tenant.people.attempts import note_wrong_secret
 from ruma.tenant.tenant import Tenant
 
 
+class LeftException(HTTPException):
+    """Whoever asked has left before it was their turn, and reads no response."""
+
+    status_code = 499
+    detail = "The reader has left."
+
+
 @dataclass(frozen=True)
 class Begun:
-    """An answer whose evidence is known and whose text is still to come."""
+    """An answer whose evidence is known and whose text is still to come, where a model writes it."""
 
     answer: Answer
     conversation: OpenConversation
@@ -34,6 +45,13 @@ class Begun:
     """Raises once whoever asks may read on no longer."""
     has_scores: bool = False
     """Whether whoever asks is told how well the evidence fits."""
+    pieces: tuple[str, ...] = ()
+    """The whole text, where no model writes it: it is there, and stored, with the evidence."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is still to come."""
+        return not self.answer.is_to_be_written
 
 
 def begin_answer(
@@ -45,7 +63,7 @@ def begin_answer(
     earlier: Sequence[str] = (),
     is_kept: bool = True,
 ) -> Begun:
-    """Find the evidence for a question. Everything that can fail predictably fails here.
+    """Find the evidence for a question, and the text where that is quoted. What can fail predictably fails here.
 
     Args:
         asked: The question.
@@ -61,17 +79,17 @@ def begin_answer(
         NotReadyError: There are no documents yet.
         ModelError: The language model cannot be started.
     """
-    agent = read_agent(tenant)
-    mode = asked.mode or agent.mode
-    generator = None if mode == "quote" else resources.generator(agent.model)
-    if asked.conversation:
-        conversation = resume_own(tenant, principal, asked.conversation)
-    else:
-        conversation = open_conversation(
-            tenant, agent, principal, asked.channel, asked.website, asked.language, asked.keep, asked.analytics
-        )
-    with resources.answering():
-        begun = answer(
+    with resources.answering(), tenant.one_state():
+        agent = read_agent(tenant)
+        mode = asked.mode or agent.mode
+        generator = None if mode == "quote" else resources.generator(agent.model)
+        if asked.conversation:
+            conversation = resume_own(tenant, principal, asked.conversation)
+        else:
+            conversation = open_conversation(
+                tenant, agent, principal, asked.channel, asked.website, asked.language, asked.keep, asked.analytics
+            )
+        reply = answer(
             asked.question,
             tenant=tenant,
             embedder=resources.embedder(),
@@ -81,7 +99,10 @@ def begin_answer(
             mode=mode,
         )
     website = asked.website if asked.website in agent.websites else ""
-    return Begun(begun, conversation, tenant, principal.watch(tenant, website=website), principal.may(READ))
+    check = principal.watch(tenant, website=website)
+    # Quoting waits for no model: to come back for the text would cost more than the text does.
+    pieces = () if reply.is_to_be_written else tuple(piece for piece in reply.tokens if piece)
+    return Begun(reply, conversation, tenant, check, principal.may(READ), pieces)
 
 
 def open_conversation(
@@ -133,6 +154,7 @@ def resume_own(tenant: Tenant, principal: Principal, secret: str) -> OpenConvers
 
 
 async def begin_in_turn(
+    request: Request[Any, Any, Any],
     asked: Question,
     tenant: Tenant,
     principal: Principal,
@@ -145,21 +167,31 @@ async def begin_in_turn(
     """Begin an answer when it is the tenant's turn.
 
     Raises:
+        LeftException: Whoever asked left before; nothing is stored.
         TooManyError: Too many questions wait already, for their evidence or for the language model.
         RumaError: As `begin_answer`.
     """
     seats.finding.check_room(tenant.id)
     async with seats.finding.of(tenant.id):
+        if await _has_left(request):
+            raise LeftException
         begun = await sync_to_thread(
             begin_answer, asked, tenant, principal, resources, earlier=earlier, is_kept=is_kept
         )
-    if begun.answer.mode == "write":
+    if not begun.is_whole:
         try:
             seats.writing.check_room(tenant.id)
         except TooManyError:
             begun.answer.tokens.close()
             raise
     return begun
+
+
+async def _has_left(request: Request[Any, Any, Any]) -> bool:
+    """Tell whether the connection is closed; its body must have been read."""
+    leaving = asyncio.ensure_future(request.receive())
+    await asyncio.sleep(0)
+    return not leaving.cancel()
 
 
 def _mode(reply: Answer) -> Mode:
@@ -181,16 +213,14 @@ async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, Non
             **measured,
         ),
     )
-    # Quoting needs no model, so it waits for nobody who uses one.
-    pieces = all_at_once(reply.tokens, begun.check)
-    if reply.mode == "write":
-        turn = seats.writing.of(tenant.id)
+    for piece in begun.pieces:
+        yield Event("token", Token(piece))
+    if not begun.is_whole:
         if place := seats.writing.place_of(tenant.id):
             yield Event("waiting", Waiting(place))
-        pieces = in_one_thread(reply.tokens, turn, begun.check)
-    async with aclosing(pieces) as tokens:
-        async for text in tokens:
-            yield Event("token", Token(text)) if text else BEAT
+        async with aclosing(in_one_thread(reply.tokens, seats.writing.of(tenant.id), begun.check)) as tokens:
+            async for text in tokens:
+                yield Event("token", Token(text)) if text else BEAT
     yield Event(
         "done",
         Done(
@@ -205,6 +235,14 @@ async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, Non
             **measured,
         ),
     )
+
+
+async def finish(request: Request[Any, Any, Any], begun: Begun, seats: Turns) -> Done | None:
+    """Return the whole answer once it is there; None where its reader left before."""
+    events = answer_events(begun, seats)
+    told = [event async for event in events] if begun.is_whole else await collect(request, events)
+    done: Done | None = told[-1].data if told else None
+    return done
 
 
 async def say_errors(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:

@@ -70,25 +70,6 @@ async def in_one_thread(
             _close(items)
 
 
-async def all_at_once(items: Iterator[str], check: Callable[[], object]) -> AsyncGenerator[str, None]:
-    """Give the items after the last of them is there: for those that no model writes, which are there at once.
-
-    Args:
-        items: What is iterated, in one go and one thread. Closed in every case.
-        check: Called before; what it raises ends the iteration.
-    """
-
-    def read() -> list[str]:
-        check()
-        return [item for item in items if item]
-
-    try:
-        for item in await sync_to_thread(read):
-            yield item
-    finally:
-        _close(items)
-
-
 def _pump(
     items: Iterator[str],
     check: Callable[[], object],

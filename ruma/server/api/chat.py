@@ -5,19 +5,17 @@ from typing import Any
 from litestar import Request, Response, post
 from litestar.background_tasks import BackgroundTask
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
 from ruma.chat.searching import search
 from ruma.errors import InputError
-from ruma.server.access import CHAT, VISITOR, Principal
+from ruma.server.access import CHAT, VISITOR, principal_of, tenant_of
 from ruma.server.api.describing import answers_with
-from ruma.server.asking import answer_events, begin_in_turn, say_errors
-from ruma.server.events import collect, encode_event
+from ruma.server.asking import answer_events, begin_in_turn, finish, say_errors
+from ruma.server.events import encode_event
 from ruma.server.guarding import require_json
-from ruma.server.limits import Limits
 from ruma.server.resources import Resources
-from ruma.server.seats import Turns
 from ruma.server.shapes import Done, Passages, Question, SearchQuestion, passage_of
 from ruma.tenant.tenant import Tenant
 
@@ -35,12 +33,8 @@ MOST_PASSAGES = 50
 )
 async def chat(
     request: Request[Any, Any, Any],
+    name: FromPath[str],
     data: JSONBody[Question],
-    tenant: NamedDependency[Tenant],
-    principal: NamedDependency[Principal],
-    resources: NamedDependency[Resources],
-    seats: NamedDependency[Turns],
-    limits: NamedDependency[Limits],
 ) -> Response[Any]:
     """Answer a question from the tenant's documents.
 
@@ -49,13 +43,17 @@ async def chat(
     the same as the data of `done`. Members, and programs that may read, also learn how well the evidence fits.
     Closing the connection stops the answer; nothing of it is kept.
     """
+    # Everyone's visitors ask this: of five dependencies, each would be a task of its own in the event loop.
+    tenant, principal = await tenant_of(request, name), principal_of(request)
+    resources, seats, limits = request.app.state.resources, request.app.state.seats, request.app.state.limits
     limits.take_question(tenant, principal, visitor=data.conversation or "")
-    begun = await begin_in_turn(data, tenant, principal, resources, seats)
-    events = answer_events(begun, seats)
+    begun = await begin_in_turn(request, data, tenant, principal, resources, seats)
     if EVENT_STREAM not in request.headers.get("accept", ""):
-        collected = await collect(request, events)
-        return Response(collected[-1].data if collected else None)
-    told = say_errors(events)
+        return Response(await finish(request, begun, seats))
+    told = say_errors(answer_events(begun, seats))
+    if begun.is_whole:
+        whole = b"".join([encode_event(event) async for event in told])
+        return Response(whole, media_type=EVENT_STREAM)
     return Stream(
         (encode_event(event) async for event in told),
         media_type=EVENT_STREAM,

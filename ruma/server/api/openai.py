@@ -35,8 +35,8 @@ from ruma.server.agent_shapes import (
     Usage,
 )
 from ruma.server.api.describing import answers_with
-from ruma.server.asking import answer_events, begin_in_turn, say_errors
-from ruma.server.events import BEAT, Event, collect
+from ruma.server.asking import answer_events, begin_in_turn, finish, say_errors
+from ruma.server.events import BEAT, Event
 from ruma.server.guarding import require_json
 from ruma.server.limits import Limits
 from ruma.server.resources import Resources
@@ -101,6 +101,7 @@ async def complete(
     asked = read_questions(data.messages)
     limits.take_question(tenant, principal)
     begun = await begin_in_turn(
+        request,
         Question(asked[-1], channel="api"),
         tenant,
         principal,
@@ -116,11 +117,10 @@ async def complete(
         await sync_to_thread(embedder.count_tokens, "\n".join(asked)),
         embedder,
     )
-    events = answer_events(begun, seats)
     if not data.stream:
-        collected = await collect(request, events)
-        return Response(_completion(collected[-1].data, counted, is_kept=bool(data.store)) if collected else None)
-    told = say_errors(events)
+        done = await finish(request, begun, seats)
+        return Response(_completion(done, counted, is_kept=bool(data.store)) if done else None)
+    told = say_errors(answer_events(begun, seats))
     has_usage = data.stream_options is not None and data.stream_options.include_usage
     return Stream(
         _chunks(told, counted, has_usage=has_usage, is_kept=bool(data.store)),

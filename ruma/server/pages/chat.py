@@ -15,8 +15,7 @@ from litestar.response import Redirect
 
 from ruma.errors import NotFoundError, RumaError, SignInError
 from ruma.server.access import PUBLIC, READ, VISITOR, Principal
-from ruma.server.asking import answer_events, begin_in_turn
-from ruma.server.events import collect
+from ruma.server.asking import begin_in_turn, finish
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.limits import Limits
 from ruma.server.pages.shell import first, read_form
@@ -108,9 +107,8 @@ async def ask(
     status, problem = 200, None
     try:
         await sync_to_thread(_check_published, tenant, principal)
-        begun = await begin_in_turn(asked, tenant, principal, resources, seats)
-        events = await collect(request, answer_events(begun, seats))
-        done = events[-1].data if events else None
+        begun = await begin_in_turn(request, asked, tenant, principal, resources, seats)
+        done = await finish(request, begun, seats)
     except (NotFoundError, SignInError):
         raise
     except RumaError as exc:
