@@ -50,16 +50,25 @@ def ask_all(together: Together[int, int], work: Work, numbers: Sequence[int]) ->
 def test_who_waits_is_served_together() -> None:
     """What comes while one go is under way shares the next ones, as many as may, in order."""
     work = Work()
-    together = Together(work, most=3, lanes=1)
+    together = Together(work, lambda _: 0, most=3, lanes=1)
 
     assert ask_all(together, work, [1, 2, 3, 4, 5]) == [2, 4, 6, 8, 10]
     assert work.goes == [[1], [2, 3, 4], [5]]
 
 
+def test_who_waits_longest_is_next_with_those_of_its_size() -> None:
+    """The longest waiting is never passed over; beside it go those that are most nearly of its size."""
+    work = Work()
+    together = Together(work, abs, most=2, lanes=1)
+
+    assert ask_all(together, work, [1, 20, 3, 21, 4]) == [2, 40, 6, 42, 8]
+    assert work.goes == [[1], [20, 21], [3, 4]]
+
+
 def test_a_failure_is_told_to_everybody_in_it_and_to_nobody_else() -> None:
     """A go that fails fails for those in it; the next one is done."""
     work = Work()
-    together = Together(work, most=2, lanes=1)
+    together = Together(work, lambda _: 0, most=2, lanes=1)
 
     assert ask_all(together, work, [1, 12, 13, 14]) == [2, "thirteen", "thirteen", 28]
     work.goes.clear()
@@ -70,7 +79,7 @@ def test_a_failure_is_told_to_everybody_in_it_and_to_nobody_else() -> None:
 def test_as_many_goes_as_there_are_lanes(lanes: int) -> None:
     """A second one who comes meanwhile goes at once where there is a lane, and waits where there is none."""
     work = Work()
-    together = Together(work, most=4, lanes=lanes)
+    together = Together(work, lambda _: 0, most=4, lanes=lanes)
     threads = [threading.Thread(target=together.ask, args=(number,)) for number in (1, 2)]
     threads[0].start()
     assert work.has_begun.wait(10)

@@ -61,7 +61,7 @@ class OpenVinoEmbedder(TokenizingEmbedder):
         self._lanes: LifoQueue[Any] = LifoQueue()
         for _ in range(lanes):
             self._lanes.put(ready.model.create_infer_request())
-        self._questions = Together(self._embed_questions, most=QUESTIONS, lanes=lanes)
+        self._questions = Together(self._embed_questions, len, most=QUESTIONS, lanes=lanes)
 
     def embed_question(self, text: str) -> Vector:
         """Return the vector of a question; a long one is read in windows, which are averaged."""

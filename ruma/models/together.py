@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Asked(Generic[Item, Found]):
     item: Item
     found: Found | None = None
@@ -23,9 +23,18 @@ class Together(Generic[Item, Found]):
     There is no thread of its own: one of those who wait does the next go for all of them.
     """
 
-    def __init__(self, do: Callable[[Sequence[Item]], Sequence[Found]], *, most: int, lanes: int) -> None:
-        """Take what is done with up to `most` items, and how many goes there may be at the same time."""
-        self._do, self._most, self._free = do, most, lanes
+    def __init__(
+        self, do: Callable[[Sequence[Item]], Sequence[Found]], size: Callable[[Item], int], *, most: int, lanes: int
+    ) -> None:
+        """Take how it is done.
+
+        Args:
+            do: Does it with several items.
+            size: Of an item: the longest waiting is done next, and with it those that are most nearly of its size.
+            most: So many items in one go.
+            lanes: So many goes at the same time.
+        """
+        self._do, self._size, self._most, self._free = do, size, most, lanes
         self._waiting: list[_Asked[Item, Found]] = []
         self._changed = threading.Condition()
 
@@ -45,7 +54,10 @@ class Together(Generic[Item, Found]):
             self._changed.wait_for(lambda: mine.is_done or (self._free and self._waiting))
             if mine.is_done:
                 return
-            go, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            first = self._size(self._waiting[0].item)
+            ordered = sorted(self._waiting, key=lambda asked: abs(self._size(asked.item) - first))
+            go = ordered[: self._most]
+            self._waiting = [asked for asked in self._waiting if asked not in go]
             self._free -= 1
         try:
             for asked, found in zip(go, self._do([asked.item for asked in go]), strict=True):

@@ -54,9 +54,9 @@ from ruma.tenant.tenant import Tenant
 MAX_BODY = 1_000_000
 """The largest request in bytes; a question is far smaller, and nothing else is sent yet."""
 
-MAX_FINDING = 5
-"""How many questions are looked up at once: those that wait for the embedder meanwhile are read by it in one go.
-It is one fewer than the threads that a server has on two cores, so that a page waits for none of them."""
+MAX_FINDING = 12
+"""How many questions are looked up at once. Some wait for the embedder, which reads them in one go, while others search:
+with five, the 95th of a hundred questions that come together waits a fifth longer, and with sixteen no less long."""
 
 MAX_WRITING = 8
 """How many answers a language model writes at once; who comes later waits, with the evidence to read."""
@@ -170,6 +170,7 @@ def create_app(
         finally:
             chores.cancel()
             await asyncio.gather(chores, return_exceptions=True)
+            seats.close()
             await sync_to_thread(resources.close)
 
     failures: dict[int | type[Exception], Any] = {

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from litestar import Request
-from litestar.concurrency import sync_to_thread
 from litestar.exceptions import HTTPException
 
 from ruma.chat.answering import Answer, answer
@@ -79,7 +80,7 @@ def begin_answer(
         NotReadyError: There are no documents yet.
         ModelError: The language model cannot be started.
     """
-    with resources.answering(), tenant.one_state():
+    with resources.answering():
         agent = read_agent(tenant)
         mode = asked.mode or agent.mode
         generator = None if mode == "quote" else resources.generator(agent.model)
@@ -175,9 +176,8 @@ async def begin_in_turn(
     async with seats.finding.of(tenant.id):
         if await _has_left(request):
             raise LeftException
-        begun = await sync_to_thread(
-            begin_answer, asked, tenant, principal, resources, earlier=earlier, is_kept=is_kept
-        )
+        begin = partial(begin_answer, asked, tenant, principal, resources, earlier=earlier, is_kept=is_kept)
+        begun = await asyncio.get_running_loop().run_in_executor(seats.threads, copy_context().run, begin)
     if not begun.is_whole:
         try:
             seats.writing.check_room(tenant.id)

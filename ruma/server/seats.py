@@ -5,6 +5,7 @@ So a tenant that sends a hundred questions delays its own, and a tenant with one
 
 import asyncio
 from collections import OrderedDict, deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ruma.errors import TooManyError
@@ -112,3 +113,10 @@ class Turns:
         """Set how many answers are begun at once, and how many a language model writes at once."""
         self.finding = Seats(finding, most_waiting=1000, most_of_one=400)
         self.writing = Seats(writing, most_waiting=200, most_of_one=50)
+        # Threads of their own: a page, or the check of who asks, waits for none of them.
+        self.threads = ThreadPoolExecutor(finding, "find")
+        """One a seat for finding."""
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self.threads.shutdown(wait=False)
