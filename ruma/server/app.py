@@ -55,8 +55,8 @@ MAX_BODY = 1_000_000
 """The largest request in bytes; a question is far smaller, and nothing else is sent yet."""
 
 MAX_FINDING = 12
-"""How many questions are looked up at once. Some wait for the embedder, which reads them in one go, while others search:
-with five, the 95th of a hundred questions that come together waits a fifth longer, and with sixteen no less long."""
+"""How many questions are looked up at once. Some wait for the embedder, which reads them in one go, while others
+search: with five, the last of two hundred questions that come together wait a fifth longer."""
 
 MAX_WRITING = 8
 """How many answers a language model writes at once; who comes later waits, with the evidence to read."""
