@@ -1,13 +1,15 @@
 """A home with a tenant that has something of everything, and a folder of backups for it."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ruma.config import Settings
 from ruma.privacy.backing_up import Made, back_up
-from ruma.tenant.copying.backup_folder import BackupFolder, init_folder, open_folder, open_with_secret
+from ruma.privacy.restoring import choose_snapshot
+from ruma.tenant.copying.backup_folder import BackupFolder, Snapshot, init_folder, open_folder, open_with_secret
 from ruma.tenant.home import Home
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.knowledge.documents import store_document
@@ -44,6 +46,12 @@ class BackedUp:
         with folder.locked():
             yield folder
 
+    def copy_to(self, root: Path) -> "BackedUp":
+        """Return a copy of it all in another folder, to be changed."""
+        for name in ("home", "backups"):
+            shutil.copytree(self.folder.parent / name, root / name)
+        return BackedUp(replace(self.settings, home=root / "home"), root / "backups", self.secret)
+
     def reading(self) -> BackupFolder:
         """Return the folder, opened with its secret."""
         return open_with_secret(self.folder, self.secret)
@@ -69,3 +77,8 @@ def store_numbered(tenant: Tenant, number: int) -> int:
     source = add_source(tenant, "folder", "/made/up")
     texts = [f"Document {number} says in part {part} what it says. " * 4 for part in range(3)]
     return store_document(tenant, source.id, make_document(f"d{number}", *texts), embedder_id=EMBEDDER.id)
+
+
+def newest(backed_up: BackedUp) -> Snapshot:
+    """Return the newest backup."""
+    return choose_snapshot(backed_up.reading().snapshots())

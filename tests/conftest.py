@@ -31,7 +31,7 @@ LONG = (
     "attack/test_a_ingest.py",
     "test_compiling.py",
     "browser/",
-    "attack/test_b_keys.py",
+    "attack/test_b_keyrings.py",
     "attack/test_d_uploads.py",
     "test_generator.py",
     "attack/test_f_accounts.py",
