@@ -19,7 +19,7 @@ READING = {
     "sources list", "sources show", "sources text", "pairs list", "tenant list", "tenant show", "members list",
     "api-keys list", "agent show", "widget line", "widget check", "requests list", "requests show", "models list",
     "keys", "keys check-recovery", "backup list", "backup verify", "erase list", "erase show", "plan list", "hold list",
-    "audit list", "audit verify",
+    "audit list", "audit verify", "conversations list", "conversations show", "usage", "members sessions",
 }  # fmt: skip
 """Commands that show something: asking and looking leave no entry."""
 
@@ -57,7 +57,7 @@ def test_every_command_that_changes_something_is_noted(settings: Settings, tenan
     (settings.home / "ruma.toml").write_text("[plans.short]\nconversations = 30\n")
     used = set[str]()
     numbers = []
-    for _ in "abcd":
+    for _ in "abcde":
         chat = begin_conversation()
         add_exchange(tenant, chat, "What?", "This.", mode="write", is_declined=False, citations=[])
         numbers.append(chat.id or 0)
@@ -69,6 +69,11 @@ def test_every_command_that_changes_something_is_noted(settings: Settings, tenan
         ["ingest", file], ["sources", "remove", file],
         ["pairs", "add", "Do you deliver?", "Yes."], ["pairs", "remove", "4"],
         ["members", "invite", "di@acme.example", "--role", "editor"], ["members", "reset", "bo@acme.example"],
+        ["tenant", "set", "acme", "--business", "Bakery"], ["members", "correct", "bo@acme.example", "--name", "Bob"],
+        ["members", "sign-out", "bo@acme.example"],
+        ["conversations", "correct", numbers[4], "--name", "Jo"], ["conversations", "withdraw", numbers[4]],
+        ["conversations", "close", numbers[4]], ["conversations", "reopen", numbers[4]],
+        ["conversations", "export", numbers[4]], ["conversations", "delete", numbers[4], "--yes"],
         ["members", "role", "bo@acme.example", "editor"], ["members", "disable", "bo@acme.example"],
         ["members", "enable", "bo@acme.example"], ["members", "remove", "bo@acme.example", "--yes"],
         ["erase", "member", "cy@acme.example", "--yes"],

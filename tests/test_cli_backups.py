@@ -85,6 +85,7 @@ def test_backups_are_removed_by_age_by_name_and_by_tenant(folder: Path) -> None:
         read_json("backup", "make", folder)
     nothing_said = run("backup", "prune", folder)
     pruned = run("backup", "prune", folder, "--keep-daily", 1)
+    nothing_to_do = run("backup", "prune", folder, "--keep-daily", 1)
     left = [one["name"] for one in read_json("backup", "list", folder)]
     refused = run("backup", "remove", folder, left[0], typed="no\n")
     unknown = run("backup", "remove", folder, "000009-acme-abcdef", "--yes")
@@ -92,6 +93,7 @@ def test_backups_are_removed_by_age_by_name_and_by_tenant(folder: Path) -> None:
 
     assert "Nothing says which backups to keep" in nothing_said.stderr
     assert "Removed 4 backups" in pruned.stderr
+    assert "No backup had to go." in nothing_to_do.stderr
     assert [name[:11] for name in left] == ["000005-acme", "000006-beta"]
     assert (refused.exit_code, unknown.exit_code, removed.exit_code) == (1, 1, 0)
     assert [one["tenant"] for one in read_json("backup", "list", folder)] == ["beta"]

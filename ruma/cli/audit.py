@@ -106,7 +106,8 @@ def verify(
                 hint="Of what retention removes, only the last entry's hash is known still.",
             )
         entries = "1 entry" if check.entries == 1 else f"{check.entries:,} entries"
-        note(f"{entries}, each in its place. The {check.removed:,} before them went when their time was over.")
+        gone = f" The {check.removed:,} before them went when their time was over." if check.removed else ""
+        note(f"{entries}, each in its place.{gone}")
 
 
 def export(

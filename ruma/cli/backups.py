@@ -220,7 +220,8 @@ def prune(
     with Parts(ctx, home=home) as parts:
         target = open_folder(parts.home.settings, folder.absolute())
         with target.locked():
-            _prune(parts, target, keep)
+            if not _prune(parts, target, keep):
+                note("No backup had to go.")
 
 
 def remove(
@@ -338,7 +339,8 @@ def _read_secret(file: Path | None) -> Key:
     return Secret.from_recovery_text(text)
 
 
-def _prune(parts: Parts, target: BackupFolder, keep: Keep, *, only_tenant: str | None = None) -> None:
+def _prune(parts: Parts, target: BackupFolder, keep: Keep, *, only_tenant: str | None = None) -> bool:
+    """Remove the backups that need not be kept, and tell whether there was one."""
     from ruma.privacy.backing_up import choose_removed
     from ruma.tenant.clock import now
 
@@ -347,6 +349,7 @@ def _prune(parts: Parts, target: BackupFolder, keep: Keep, *, only_tenant: str |
     removed = choose_removed(there, keep, living=living, today=now())
     if removed:
         _remove(parts, target, removed)
+    return bool(removed)
 
 
 def _remove(parts: Parts, target: BackupFolder, removed: list[Snapshot]) -> None:
