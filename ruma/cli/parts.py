@@ -140,7 +140,7 @@ class Parts:
         if len(names) > 1:
             raise InputError(
                 f"There are several tenants: {', '.join(names)}.",
-                hint="Say which one with --tenant NAME, or set RUMA_TENANT.",
+                hint="Say which one: with --tenant NAME, or the NAME alone after `ruma tenant`; or set RUMA_TENANT.",
             )
         return names[0]
 

@@ -69,7 +69,12 @@ def list_tenants(ctx: typer.Context, as_json: JsonOption = False, home: HomeOpti
 
 def show(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The tenant, if there are several.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", envvar="RUMA_TENANT", show_envvar=False, help="The tenant, if there are several."
+        ),
+    ] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -108,7 +113,12 @@ def show(
 
 def change(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The tenant, if there are several.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", envvar="RUMA_TENANT", show_envvar=False, help="The tenant, if there are several."
+        ),
+    ] = None,
     business: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What the business is called.", show_default=False)
     ] = None,
