@@ -140,6 +140,17 @@ def test_a_tenant_that_can_be_none_is_not_named(logged: Logged, name: str) -> No
     assert logged.texts[-1].isprintable()
 
 
+@pytest.mark.parametrize("path", ["", "sign-in", "widget.js", "api/agent", "api/members"])
+def test_a_tenant_is_named_only_where_there_is_one(logged: Logged, path: str) -> None:
+    """A name that could be a tenant's but is none is somebody's word, and stays out; of a tenant that is, it is said."""
+    assert logged.client.get(f"/t/jane-doe-1971/{path}").status_code == 404
+    assert "jane" not in logged.texts[-1]
+    assert "/t/{name}" in logged.line()["route"]
+
+    logged.client.get(f"/t/acme/{path}")
+    assert logged.line()["tenant"] == "acme"
+
+
 def test_a_failure_is_logged_as_one() -> None:
     """An application that fails before it answers is a 500, and its words are not in the line."""
     line = asyncio.run(call({}))
@@ -161,7 +172,6 @@ def test_hostile_parts_stay_inside_the_line() -> None:
         "path": "/\x1b[2J\n",
         "headers": [(b"x-forwarded-for", b"\n1.2.3.4"), (b"user-agent", b"x" * 1_000_000)],
         "path_template": "/t/{name}",
-        "path_params": {"name": '"}\n{"status": 200'},
     }
 
     line = asyncio.run(call(hostile, start))

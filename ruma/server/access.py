@@ -187,6 +187,7 @@ async def tenant_of(connection: Connection, name: str) -> Tenant:
     if noted is not None:
         return noted
     opened: Tenant = await sync_to_thread(connection.app.state.resources.tenant, name)
+    connection.scope["ruma_tenant"] = opened  # type: ignore[typeddict-unknown-key]
     return opened
 
 

@@ -129,7 +129,7 @@ class Application(Litestar):
             return
         await super().__call__(scope, receive, send)
         # For the log, which stands around this.
-        asked.update({name: scope[name] for name in ("path_template", "path_params") if name in scope})
+        asked.update({name: scope[name] for name in ("path_template", "ruma_tenant") if name in scope})
 
 
 def _adding_headers(send: Send, public: PublicAddress) -> Send:

@@ -12,10 +12,9 @@ from typing import Any, TextIO
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from ruma.errors import InputError
 from ruma.server.addresses import PublicAddress
-from ruma.tenant.names import check_name
 from ruma.tenant.people.networks import network_of
+from ruma.tenant.tenant import Tenant
 
 METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 MOST_CHARACTERS = 500
@@ -53,13 +52,15 @@ class RequestLog:
             self._write(self._line(scope, time.monotonic() - begun, sent))
 
     def _line(self, scope: Mapping[str, Any], seconds: float, sent: Mapping[str, int]) -> str:
+        # Only of a tenant that was found: what stands in the place of its name may be anything that someone typed.
+        tenant: Tenant | None = scope.get("ruma_tenant")
         # ASCII alone: every character that could act on a terminal, or turn a line around, is escaped.
         line = json.dumps(
             {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "method": scope["method"] if scope["method"] in METHODS else "other",
                 "route": scope.get("path_template") or "unknown",
-                "tenant": _tenant(scope),
+                "tenant": tenant.name if tenant else "",
                 "status": sent["status"],
                 "ms": round(seconds * 1000, 1),
                 "bytes": sent["bytes"],
@@ -106,11 +107,3 @@ class LineWriter:
                 self._file.flush()
             except (OSError, ValueError):  # nobody reads any more, and the server goes on
                 return
-
-
-def _tenant(scope: Mapping[str, Any]) -> str:
-    # What is in the place of a name may be anything that someone typed.
-    try:
-        return check_name(str(scope.get("path_params", {}).get("name", "")))
-    except InputError:
-        return ""
