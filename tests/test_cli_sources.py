@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import time
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ruma.config import load_settings
+from ruma.ingest.jobs import NICENESS
+from ruma.server.listener import only_server
 from tests.harness.process import RUMA, environ_of
 from tests.running import read_json, run
 
@@ -33,6 +36,20 @@ def test_the_first_ingest_makes_the_tenant(folder: Path, monkeypatch: pytest.Mon
     assert "Recovery key of main" in first.stderr
     assert first.stderr.count("no keyring") == 1
     assert "Recovery key" not in first.stdout + second.output
+
+
+def test_an_ingest_beside_a_server_lets_answers_go_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lowers its own priority where a server holds the home, and nowhere else."""
+    lowered: list[int] = []
+    monkeypatch.setattr(os, "nice", lowered.append)
+    alone = run("ingest", folder)
+    with only_server(load_settings(), "http://127.0.0.1:1"):
+        assert lowered == []
+        beside = run("ingest", folder)
+    after = run("ingest", folder)
+
+    assert [one.exit_code for one in (alone, beside, after)] == [0, 0, 0]
+    assert lowered == [NICENESS]
 
 
 def test_the_first_ingest_takes_the_name_that_is_given(folder: Path) -> None:

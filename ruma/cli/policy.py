@@ -71,20 +71,14 @@ def policy(
 
 def find_server(home: Path) -> str:
     """Return the address of the server that uses a home, where it answers on this machine; empty for none."""
-    import fcntl
-
     from ruma.server.addresses import is_loopback
     from ruma.server.host_page import origin_of
+    from ruma.server.listening import find_running
 
-    try:
-        with (home / "server.lock").open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return ""  # nobody holds it, so no server is there
-            except BlockingIOError:
-                origin = origin_of(file.read(200).partition(",")[0])
-    except OSError:
+    said = find_running(home)
+    if not said:
         return ""
+    origin = origin_of(said.partition(",")[0])
     return origin if is_loopback(origin.rpartition("://")[2].rpartition(":")[0]) else ""
 
 

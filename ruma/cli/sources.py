@@ -1,5 +1,6 @@
 """`ruma ingest` and `ruma sources`: what a tenant learns from."""
 
+import os
 import sys
 import time
 from collections import Counter
@@ -61,11 +62,14 @@ def ingest(
 ) -> None:
     """Read documents into a tenant's index.
 
-    What has not changed is skipped. Stopping half-way is safe: the same command goes on from there.
+    What has not changed is skipped. Stopping half-way is safe: the same command goes on from there. While a server uses
+    the home, it lets the server's answers go first.
     """
     from ruma.ingest.addresses import is_web_address
+    from ruma.ingest.jobs import NICENESS
     from ruma.ingest.pipeline import ingest_sources
     from ruma.ingest.webpages import check_location
+    from ruma.server.listening import find_running
 
     started = time.monotonic()
     # Before a tenant is made and a model prepared for it.
@@ -77,6 +81,8 @@ def ingest(
     with Parts(ctx, home=home, key_source=key_source, max_site_pages=max_site_pages) as parts:
         for location in filter(is_web_address, locations):
             check_location(location, parts.settings)
+        if find_running(parts.settings.home):
+            os.nice(NICENESS)  # handed down to the threads of the model and to the parser process, which come later
         opened = parts.tenant_or_first(tenant)
         outcomes = ingest_sources(
             locations,
