@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import subprocess
@@ -11,34 +12,42 @@ from tests.harness.process import RUMA, environ_of
 from tests.running import run
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_server_says_where_it_answers_and_ends_when_told(number: signal.Signals) -> None:
-    """Three lines on standard error name the page, and then how its owner gets in; Ctrl-C and SIGTERM end it with 0."""
+@pytest.mark.parametrize(("number", "is_terminal"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_the_server_says_where_it_answers_and_ends_when_told(number: signal.Signals, is_terminal: bool) -> None:
+    """Three lines on standard error name the page, and then how its owner gets in; Ctrl-C and SIGTERM end it with 0.
+
+    The link itself is for a person at a terminal; a journal would keep it.
+    """
     run("tenant", "create", "acme")
-    command = subprocess.Popen(
-        [*RUMA, "serve", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ_of(load_settings().home),
-    )
-    assert command.stderr is not None
-    banner = [command.stderr.readline() for _ in range(3)]
-    address = re.search(r"http://127\.0\.0\.1:\d+", banner[0])
-    assert address, banner
-    with urllib.request.urlopen(f"{address[0]}/health", timeout=10) as response:
-        assert json.load(response)["ok"]
-    assert f"{address[0]}/t/acme/" in banner[0]
+    ours, theirs = os.openpty() if is_terminal else os.pipe()
+    with open(ours, encoding="utf-8") as said:
+        command = subprocess.Popen(
+            [*RUMA, "serve", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            env=environ_of(load_settings().home),
+        )
+        banner = [said.readline() for _ in range(3)]
+        address = re.search(r"http://127\.0\.0\.1:\d+", banner[0])
+        assert address, banner
+        with urllib.request.urlopen(f"{address[0]}/health", timeout=10) as response:
+            assert json.load(response)["ok"]
+        assert f"{address[0]}/t/acme/" in banner[0]
 
-    # The link comes when it is ready, before or after the line of the request.
-    line, link, words = sorted(command.stderr.readline() for _ in range(3))[::-1]
-    assert "acme has no owner yet" in words + link
-    assert f"{address[0]}/t/acme/setup/" in words + link
+        # The link comes when it is ready, before or after the line of the request.
+        line, *words = sorted(said.readline() for _ in range(3 if is_terminal else 2))[::-1]
+        assert "acme has no owner yet" in "".join(words)
+        assert (f"{address[0]}/t/acme/setup/" in "".join(words)) == is_terminal
+        assert ("ruma members link --tenant acme" in "".join(words)) != is_terminal
 
-    command.send_signal(number)
-    printed, complained = command.communicate(timeout=20)
+        command.send_signal(number)
+        printed, _ = command.communicate(timeout=20)
+        os.write(theirs, b"the end\n")
+        complained = said.readline()
+        os.close(theirs)
 
-    assert (command.returncode, printed, complained) == (0, "", "")
+    assert (command.returncode, printed, complained) == (0, "", "the end\n")
     assert json.loads(line)["route"] == "/health"
 
 

@@ -254,15 +254,20 @@ def test_the_picture_holds_squares_alone() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 4])
 def test_the_server_says_how_the_first_owner_gets_in(settings: Settings, count: int) -> None:
-    """A link for each tenant that has no owner; for more than three, one line that says how to get one."""
+    """A link for each tenant that has no owner, or the command for one; for more than three, one line in all."""
     home, said = Home(settings), []
     for number in range(count + 1):
         home.create(f"shop-{number}")
     with home.open("shop-0") as tenant:
         create_member(tenant, email="anna@example.com", name="Anna", role="owner", password=PASSWORD)
 
+    quietly: list[str] = []
+    invite_owners(home, PUBLIC, quietly.extend, shows_links=False)
     invite_owners(home, PUBLIC, said.extend)
 
+    assert not any("https://" in line for line in quietly)
+    assert all("ruma members link --tenant" in line for line in quietly)
+    assert len(quietly) == (count if count <= 3 else 1)
     links = [line for line in said if line.startswith("https://")]
     assert len(links) == (count if count <= 3 else 0)
     assert not any("shop-0" in line for line in said)

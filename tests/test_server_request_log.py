@@ -142,7 +142,7 @@ def test_a_tenant_that_can_be_none_is_not_named(logged: Logged, name: str) -> No
 
 @pytest.mark.parametrize("path", ["", "sign-in", "widget.js", "api/agent", "api/members"])
 def test_a_tenant_is_named_only_where_there_is_one(logged: Logged, path: str) -> None:
-    """A name that could be a tenant's but is none is somebody's word, and stays out; of a tenant that is, it is said."""
+    """A name that could be a tenant's but is none is somebody's word, and stays out; a tenant's own is said."""
     assert logged.client.get(f"/t/jane-doe-1971/{path}").status_code == 404
     assert "jane" not in logged.texts[-1]
     assert "/t/{name}" in logged.line()["route"]

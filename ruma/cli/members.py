@@ -43,7 +43,7 @@ def list_members(
 def link(ctx: typer.Context, as_json: JsonOption = False, tenant: TenantOption = None, home: HomeOption = None) -> None:
     """Print a one-time link that makes the first owner.
 
-    It works for 24 hours, and voids the one before. `ruma serve` prints one as well.
+    It works for 24 hours, and voids the one before. `ruma serve` prints one as well, at a terminal.
     """
     from ruma.tenant.people.joining import make_setup_link
 

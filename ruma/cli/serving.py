@@ -1,5 +1,6 @@
 """`ruma serve`: the pages and the API, on this machine or for everyone."""
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,9 @@ def serve(
 
     Each tenant has its chat page at /t/NAME/. Ctrl-C ends it, and lets running answers finish.
 
+    At a terminal it prints a one-time link for each tenant without an owner; a service's journal names the command that
+    makes one, `ruma members link`.
+
     An address that others can reach needs a certificate, or a reverse proxy that has one.
     """
     from ruma.server.listening import open_listening
@@ -62,5 +66,6 @@ def serve(
             lambda: parts.embedder,
             parts.open_generator,
             lambda lines: typer.echo(clean("\n".join(lines)), err=True),  # unwrapped: a link must stay whole
+            shows_links=sys.stderr.isatty(),  # a service's journal would keep them
             listening=listening,
         )

@@ -25,7 +25,7 @@ from ruma.server.app import create_app
 from ruma.server.deadlines import Deadlines, GuardedServer, configure
 from ruma.server.failures import describe_bug
 from ruma.server.gate import Gate
-from ruma.server.listening import open_listening
+from ruma.server.listening import LOCK_FILE, open_listening
 from ruma.server.request_log import LineWriter, RequestLog
 from ruma.server.resources import OpenEmbedder, OpenGenerator
 from ruma.server.tls import open_tls
@@ -44,8 +44,6 @@ PER_ADDRESS = 40
 
 MOST_FILES = 8192
 
-LOCK_FILE = "server.lock"
-
 MOST_SETUP_LINKS = 3
 """For so many tenants without an owner a link is printed."""
 
@@ -61,6 +59,7 @@ def serve(
     open_generator: OpenGenerator,
     announce: Callable[[list[str]], object],
     *,
+    shows_links: bool = True,
     listening: socket.socket | None = None,
 ) -> None:
     """Answer on the address that the settings name until Ctrl-C or SIGTERM, then return.
@@ -71,7 +70,8 @@ def serve(
         open_embedder: Opens the embedder; called before anything is announced.
         open_generator: Opens the language model of a name ("" is the operator's); called at its first use.
         announce: Given the three lines that say where the server answers, once it does; and a moment later, from
-            another thread, the set-up links of tenants without an owner.
+            another thread, how tenants without an owner get one.
+        shows_links: Whether that is said with a link that makes one: to a person, and not into a journal that keeps it.
         listening: The socket to answer on, of `open_listening`, where it had to be opened before.
 
     Raises:
@@ -102,13 +102,19 @@ def serve(
                 announce(_banner(settings, public, home))
                 # Opening many tenants takes long, and nobody should wait for it.
                 threading.Thread(
-                    target=invite_owners, args=(home, public, announce), name="set-up links", daemon=True
+                    target=invite_owners,
+                    args=(home, public, announce),
+                    kwargs={"shows_links": shows_links},
+                    name="set-up links",
+                    daemon=True,
                 ).start()
                 server.run(sockets=[listening])
 
 
-def invite_owners(home: Home, public: PublicAddress, announce: Callable[[list[str]], object]) -> None:
-    """Announce a set-up link for each tenant that nobody can manage; for more than three, how many there are."""
+def invite_owners(
+    home: Home, public: PublicAddress, announce: Callable[[list[str]], object], *, shows_links: bool = True
+) -> None:
+    """Announce for each tenant that nobody can manage a set-up link, or how to get one; for many, how many they are."""
     ownerless = []
     for name in home.names():
         with suppress(RumaError), home.open(name) as tenant:
@@ -121,6 +127,9 @@ def invite_owners(home: Home, public: PublicAddress, announce: Callable[[list[st
         return
     lines = []
     for name in ownerless:
+        if not shows_links:
+            lines.append(f"{name} has no owner yet. A link that makes one: ruma members link --tenant {name}")
+            continue
         with suppress(RumaError), home.open(name) as tenant:
             link = public.link(name, "setup", make_setup_link(tenant))
             lines += [f"{name} has no owner yet. Set it up within 24 hours:", link]
