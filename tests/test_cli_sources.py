@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ruma.config import load_settings
-from ruma.ingest.jobs import NICENESS
+from ruma.tenant.background import NICENESS
 from ruma.server.listener import only_server
 from tests.harness.process import RUMA, environ_of
 from tests.running import read_json, run

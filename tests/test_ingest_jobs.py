@@ -14,6 +14,7 @@ from ruma.tenant.background import NICENESS
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.documents import list_documents
 from ruma.tenant.knowledge.uploads import find_upload, list_uploads, receive_upload, take_upload
+from ruma.tenant.locked_files import lock_file
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
 
@@ -156,6 +157,21 @@ def test_tenants_take_turns(worker: UploadWorker, tenants: dict[str, Tenant], em
     wait_for(lambda: find_upload(tenants["globex"], small).state == "done")
     assert sum("The file a" in text for text in embedder.texts) <= 3
     wait_for(lambda: not list_uploads(tenants["acme"]))
+
+
+def test_an_upload_that_is_sealed_anew_is_read_right_after(
+    worker: UploadWorker, tenants: dict[str, Tenant], embedder: WatchedEmbedder
+) -> None:
+    """While its file is locked it cannot be taken; then it is read without anyone's telling."""
+    number = hand_over(tenants["acme"], "a.md")
+    lock = lock_file(tenants["acme"].uploads_folder / find_upload(tenants["acme"], number).sealed_id)
+    assert lock is not None
+    worker.start(["acme"])
+    time.sleep(0.5)  # it was looked at
+    assert find_upload(tenants["acme"], number).state == "waiting"
+    os.close(lock)
+
+    wait_for(lambda: find_upload(tenants["acme"], number).state == "done")
 
 
 def test_a_failure_is_noted_and_the_next_is_read(

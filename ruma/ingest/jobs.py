@@ -13,7 +13,7 @@ from ruma.ingest.reading import Reader
 from ruma.ingest.uploads import ingest_upload
 from ruma.models.vectors import Embedder
 from ruma.tenant.background import Background, Stopped, WaitingTenants
-from ruma.tenant.knowledge.uploads import Taken, has_waiting_files, take_upload
+from ruma.tenant.knowledge.uploads import Taken, count_uploads, has_waiting_files, take_upload
 from ruma.tenant.tenant import Tenant
 
 LONGEST_PAUSE = 2.0
@@ -22,6 +22,7 @@ LONGEST_PAUSE = 2.0
 IDLE_SECONDS = 60.0
 """How long the parser process waits for another upload; starting one takes longer than reading most documents."""
 
+_AGAIN_SECONDS = 0.2
 _LOG = logging.getLogger("ruma.jobs")
 
 
@@ -85,11 +86,15 @@ class UploadWorker:
                 _LOG.error("The uploads of %s wait: %s", name, type(exc).__name__)
 
     def _read_one(self, name: str) -> bool:
-        """Read the tenant's next upload; tell whether there was one."""
+        """Read the tenant's next upload; tell whether to come again for another one."""
         tenant = self._open_tenant(name)
         taken = take_upload(tenant)
         if taken is None:
-            return False
+            # One that is being sealed anew cannot be taken at this moment, and can in the next.
+            is_left = any(count_uploads(tenant)[state] for state in ("waiting", "reading"))
+            if is_left:
+                self._thread.sleep(_AGAIN_SECONDS)
+            return is_left
         with taken:
             try:
                 self._ingest(taken, tenant)
