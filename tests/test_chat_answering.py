@@ -274,7 +274,7 @@ def test_an_exchange_is_kept_when_it_is_complete(shop: Tenant) -> None:
 
 
 def test_a_stopped_answer_stops_the_model_and_is_not_kept(shop: Tenant) -> None:
-    """Half an answer is none."""
+    """Half an answer is none, and a conversation that began with it is none either."""
     conversation = begin_conversation()
     generator = EchoGenerator()
     reply = answer(HOURS, tenant=shop, embedder=EMBEDDER, generator=generator, mode="write", conversation=conversation)
@@ -286,6 +286,8 @@ def test_a_stopped_answer_stops_the_model_and_is_not_kept(shop: Tenant) -> None:
     assert generator.closed
     assert list(reply.tokens) == []
     assert messages_of(shop, conversation) == ()
+    with shop.reading() as db:
+        assert db.execute("select count(*) from conversation").fetchone()[0] == 0  # nor an empty one in the inbox
 
 
 def test_a_model_that_dies_leaves_no_answer_behind(shop: Tenant) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import NotFoundError, NotReadyError
-from ruma.privacy.erasing import erase_source
+from ruma.privacy.erasing import erase_document, erase_source
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.erasing.erasure import finish_erasure
 from ruma.tenant.home import Home
@@ -25,7 +25,6 @@ from ruma.tenant.knowledge.sources import (
     add_source,
     find_source,
     list_sources,
-    remove_with_sources,
     source_id_of,
 )
 from ruma.tenant.tenant import Tenant
@@ -110,9 +109,9 @@ def test_a_document_goes_with_its_source(tenant: Tenant) -> None:
     """A source that held nothing else goes too; one that holds another document stays."""
     first, second = store(tenant, "a.md", "Cakes."), store(tenant, "b.md", "Bread.")
 
-    remove_with_sources(tenant, [first])
+    erase_document(tenant, first)
     assert source_id_of(tenant, "folder", "/shop") is not None
-    remove_with_sources(tenant, [second])
+    erase_document(tenant, second)
 
     assert source_id_of(tenant, "folder", "/shop") is None
     assert list_sources(tenant) == []

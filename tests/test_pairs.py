@@ -7,6 +7,7 @@ from ruma.ingest.pairs import MOST_ANSWER, MOST_QUESTION, save_pair
 from ruma.ingest.pipeline import ingest_sources
 from ruma.privacy.erasing import erase_pair
 from ruma.privacy.verifying import verify_in_tenant
+from ruma.tenant.audit import list_audit
 from ruma.tenant.conversing.conversations import begin_conversation, read_conversation
 from ruma.tenant.knowledge.documents import find_documents, list_documents, read_document
 from ruma.tenant.knowledge.pairs import find_pairs, load_pair_index, read_pair
@@ -88,6 +89,12 @@ def test_a_changed_pair_takes_the_place_of_the_old_one(tenant: Tenant, question:
 
     assert [(one.id, one.question, one.answer) for one in find_pairs(tenant).pairs] == [(changed, question, "Yes.")]
     assert load_pair_index(tenant).questions == (question,)
+    noted = list_audit(tenant, thing="document", limit=2)
+    assert [(one.action, one.subject) for one in noted] == [
+        ("document.corrected", f"document {changed}"),
+        ("document.added", f"document {number}"),
+    ]
+    assert noted[0].details["before"] == number
     with pytest.raises(NotFoundError):
         save_pair("Anything?", "Yes.", tenant, EMBEDDER, replaced=number)
 

@@ -10,10 +10,10 @@ import pytest
 
 from ruma.config import Settings
 from ruma.errors import ConflictError, DamagedError, InputError, NotFoundError
-from ruma.privacy.erasing import erase_source
+from ruma.privacy.erasing import erase_document, erase_source
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.documents import finish_interrupted, remove_documents, store_document
-from ruma.tenant.knowledge.sources import add_source, list_sources, remove_with_sources
+from ruma.tenant.knowledge.sources import add_source, list_sources
 from ruma.tenant.knowledge.uploads import (
     MOST_TRIES,
     Kind,
@@ -283,7 +283,7 @@ def test_a_removed_document_takes_its_uploads_along(tenant: Tenant, way: str) ->
     elif way == "source":
         erase_source(tenant, list_sources(tenant)[0].id)
     else:
-        assert not remove_with_sources(tenant, [document_id]).is_pending
+        assert erase_document(tenant, document_id).signed
 
     assert find_residue(tenant.folder, tenant.key.raw, words) == {}
     assert not find_plaintext([tenant.folder], words)

@@ -257,8 +257,9 @@ def _find_old(db: "Database", source_id: int, name: str, corrects: int | None) -
     """
     if not db.execute("select 1 from source where id = ?", [source_id]).fetchone():
         raise NotFoundError(f"The source of {name} was removed while it was being read.")
-    sql = "select id, original_id from document where source_id = ? and name = ?"
-    old = {row[0]: row[1] for row in db.execute(sql, [source_id, name]).fetchall()}
+    # What is corrected may get another name: a question that is asked in other words.
+    sql = "select id, original_id from document where source_id = ? and (name = ? or id = ?)"
+    old = {row[0]: row[1] for row in db.execute(sql, [source_id, name, corrects]).fetchall()}
     if corrects is not None and corrects not in old:
         raise NotFoundError(f"{name} was removed or read again while it was being corrected.")
     return old

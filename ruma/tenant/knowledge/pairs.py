@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruma.errors import ConflictError, NotFoundError
+from ruma.tenant.erasing.erasure import finish_erasure
 from ruma.tenant.keeping.holds import check_documents_not_held
 from ruma.tenant.knowledge.documents import NewDocument, check_embedder, store_document
-from ruma.tenant.knowledge.sources import add_source, remove_with_sources
+from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.knowledge.vectors import unpack
 from ruma.tenant.tenant import Tenant
 
@@ -127,10 +128,10 @@ def store_pair(tenant: Tenant, document: NewDocument, *, embedder_id: str, repla
                 hint="Change that one, or remove it first.",
             )
     source = add_source(tenant, "pair", LOCATION)
-    pair_id = store_document(tenant, source.id, document, embedder_id=embedder_id)
+    changed = "question and answer" if replaced is not None else ""
+    pair_id = store_document(tenant, source.id, document, embedder_id=embedder_id, corrects=replaced, changed=changed)
     if replaced is not None:
-        # Of another wording of the question the old document is still there; of the same one it was replaced.
-        remove_with_sources(tenant, [replaced])
+        finish_erasure(tenant)
     return pair_id
 
 

@@ -1,7 +1,6 @@
 """The tenant's sources: what it gave to learn from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from ruma.errors import NotFoundError
@@ -9,7 +8,6 @@ from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
 from ruma.tenant.keeping.holds import check_not_held
-from ruma.tenant.knowledge.documents import Removal, remove_documents
 from ruma.tenant.tenant import Tenant
 
 Kind = Literal["file", "folder", "text", "upload", "pair", "page", "site"]
@@ -94,28 +92,13 @@ def remove_empty_source(tenant: Tenant, source_id: int) -> None:
         HeldError: Everything of the tenant must be kept.
     """
     check_not_held(tenant)
-    _delete_empty(tenant, [source_id])
-
-
-def remove_with_sources(tenant: Tenant, document_ids: Sequence[int]) -> Removal:
-    """Remove documents, and the sources that held nothing else: their locations are names too."""
-    with tenant.reading() as db:
-        marks = ",".join("?" * len(document_ids))
-        sql = f"select distinct source_id from document where id in ({marks})"
-        sources = [row[0] for row in db.execute(sql, list(document_ids))]
-    removal = remove_documents(tenant, document_ids)
-    return replace(removal, is_pending=not _delete_empty(tenant, sources))
-
-
-def _delete_empty(tenant: Tenant, source_ids: Sequence[int]) -> bool:
     with tenant.writing() as db:
-        for source_id in source_ids:
-            # An ingest of this source may have stored one more meanwhile: it keeps its source.
-            removed = db.execute(
-                "delete from source where id = ? and not exists (select 1 from document where source_id = source.id)",
-                [source_id],
-            )
-            if removed.rowcount:
-                note(db, "source.removed", f"source {source_id}")
+        # An ingest of this source may have stored a document meanwhile: it keeps its source.
+        removed = db.execute(
+            "delete from source where id = ? and not exists (select 1 from document where source_id = source.id)",
+            [source_id],
+        )
+        if removed.rowcount:
+            note(db, "source.removed", f"source {source_id}")
         ask_erasure(db)
-    return finish_erasure(tenant)
+    finish_erasure(tenant)
