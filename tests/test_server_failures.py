@@ -16,7 +16,7 @@ from ruma.server.app import create_app
 from ruma.server.failures import REFUSALS, STATUS, describe_bug, describe_failure
 from ruma.server.guarding import SECURITY_HEADERS
 from ruma.tenant.home import Home
-from tests.serving import EMBEDDER, FLAGS, make_tenant, sign_in
+from tests.serving import EMBEDDER, FLAGS, PASSWORD, make_tenant, sign_in
 
 HERE = "http://127.0.0.1:8420"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
@@ -154,6 +154,64 @@ def test_a_field_that_nobody_knows_is_refused(client: TestClient[Litestar], fold
     assert {way for way, (_, said) in others.items() if "There is no field 'nmae' here." not in said} == set()
     assert "Fields: name, role, is_disabled, password." in asked["PATCH /t/acme/api/members/7"][1]
     assert not any("nmae" in said for way, (_, said) in asked.items() if "/v1/" in way)
+
+
+TOO_LONG = "many words " * 1_800
+FORMS: list[tuple[str, dict[str, str], str]] = [
+    ("account/name", {}, "name"),
+    ("account/email", {"password": PASSWORD}, "email"),
+    ("account/second-factor", {"code": "123456", "password": PASSWORD}, "secret"),
+    ("people/invitations", {"role": "viewer"}, "email"),
+    ("people/invitations", {"email": "b@example.com"}, "role"),
+    ("people/keys", {"scope": "chat"}, "key_name"),
+    ("settings", {}, "business_name"),
+    ("settings", {}, "website"),
+    ("settings", {}, "notify_email"),
+    ("settings/consent", {}, "keeping"),
+    ("pairs/new", {"answer": "Yes."}, "question"),
+    ("pairs/new", {"question": "Why?"}, "answer"),
+    ("sources/text", {"text": "Open at nine."}, "title"),
+    ("ask", {}, "question"),
+    ("try", {"mode": "quote"}, "question"),
+    ("data/requests", {"kind": "access", "note": "", "received_on": ""}, "contact"),
+    ("data/requests", {"kind": "access", "contact": "Jo", "note": ""}, "received_on"),
+    ("data/holds", {}, "reason"),
+    ("data/days", {}, "conversations"),
+    ("data/exports", {"kind": "tenant"}, "password"),
+]
+BODIES: list[tuple[str, str, dict[str, Any], str]] = [
+    ("PATCH", "profile", {}, "business_name"),
+    ("PATCH", "agent/settings", {}, "instructions"),
+    ("PATCH", "agent/settings", {}, "accent"),
+    ("PATCH", "members/1", {}, "name"),
+    ("POST", "members/invitations", {"role": "viewer"}, "email"),
+    ("POST", "keys", {"scopes": ["chat"]}, "name"),
+    ("POST", "chat", {}, "question"),
+    ("POST", "search", {}, "question"),
+    ("POST", "pairs", {"answer": "Yes."}, "question"),
+    ("POST", "sources/texts", {"text": "Open at nine."}, "title"),
+    ("POST", "conversation/person", {}, "message"),
+    ("POST", "conversation/person", {"message": "Please ring."}, "name"),
+    ("POST", "conversation/requests", {"kind": "access", "contact": "jo@example.com"}, "note"),
+    ("POST", "requests", {"kind": "access", "contact": "Jo"}, "note"),
+    ("POST", "holds", {}, "reason"),
+    ("POST", "exports", {"kind": "tenant"}, "password"),
+    ("POST", "erasures/visitor", {}, "email"),
+]
+
+
+def test_what_is_too_long_is_said_in_a_short_sentence(client: TestClient[Litestar], folder: Path) -> None:
+    """By each form and each body, without repeating all of it; nothing is cut to fit."""
+    with Home(load_settings({**FLAGS, "home": folder}, {})).open("acme") as tenant:
+        owner = sign_in(tenant)
+    for path, others, field in FORMS:
+        answer = client.post(f"/t/acme/{path}", data={**others, field: TOO_LONG}, headers={**owner, **PAGE})
+        assert answer.status_code == 400, (path, field)
+    for method, path, others, field in BODIES:
+        answer = client.request(method, f"/t/acme/api/{path}", json={**others, field: TOO_LONG}, headers=owner)
+        assert answer.status_code == 400, (path, field)
+        assert_one_shape(answer)
+        assert len(answer.json()["error"]["message"]) < 200, (path, field)
 
 
 @pytest.mark.parametrize(

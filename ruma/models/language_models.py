@@ -88,7 +88,7 @@ def find_model(settings: Settings, name: str) -> Model:
         if model.name == name:
             return model
     raise NotFoundError(
-        f"There is no language model named {name!r}.",
+        f"There is no language model named {name[:80]!r}.",
         hint="`ruma models list` shows those there are, `ruma models add FILE` adds one.",
     )
 

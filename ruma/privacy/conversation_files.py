@@ -32,7 +32,7 @@ def export_conversation(details: ConversationDetails, form: str) -> bytes:
         return _as_text(details).encode()
     if form == "csv":
         return _as_csv(details).encode()
-    raise InputError(f"A conversation cannot be exported as {form!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
+    raise InputError(f"A conversation cannot be exported as {form[:80]!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
 
 
 def neutral_cell(text: str) -> str:

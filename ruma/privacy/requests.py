@@ -141,4 +141,4 @@ def _known(kind: str) -> RequestKind:
     for one in KINDS:
         if one == kind:
             return one
-    raise InputError(f"There is no request of the kind {kind!r}.", hint=f"Kinds: {', '.join(KINDS)}.")
+    raise InputError(f"There is no request of the kind {kind[:80]!r}.", hint=f"Kinds: {', '.join(KINDS)}.")

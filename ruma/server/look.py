@@ -43,7 +43,7 @@ def read_colour(text: str) -> Colour:
     """
     found = re.fullmatch(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", text)
     if not found:
-        raise InputError(f"{text!r} is no colour.", hint="Write it as #rrggbb, such as #0d6b5b.")
+        raise InputError(f"{text[:80]!r} is no colour.", hint="Write it as #rrggbb, such as #0d6b5b.")
     return (int(found[1], 16) / 255, int(found[2], 16) / 255, int(found[3], 16) / 255)
 
 

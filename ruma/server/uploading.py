@@ -19,7 +19,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from ruma.errors import InputError, TooLargeError, TooManyError
 from ruma.server.access import CHECK_SECONDS, Principal
-from ruma.tenant.knowledge.uploads import Receiving, Upload, begin_upload, receive_upload
+from ruma.tenant.knowledge.uploads import LONGEST_NAME, Receiving, Upload, begin_upload, receive_upload
 from ruma.tenant.tenant import Tenant
 
 BLOCK_SECONDS = 30.0
@@ -133,11 +133,13 @@ def keep_text(tenant: Tenant, principal: Principal, title: str, text: str, *, mo
     """Keep a text as an upload, to be read as a document of that title.
 
     Raises:
-        InputError: The title or the text is empty.
+        InputError: The title or the text is empty, or the title is too long.
         TooLargeError: It is larger than allowed.
     """
     if not title.strip():
         raise InputError("The text needs a title.")
+    if len(title) > LONGEST_NAME:
+        raise InputError(f"The title can have at most {LONGEST_NAME} characters.")
     if not text.strip():
         raise InputError("The text is empty.")
     data = text.encode("utf-8", "replace")

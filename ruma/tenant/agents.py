@@ -133,15 +133,17 @@ def _normalised(agent: Agent) -> Agent:
 def _check(agent: Agent) -> None:
     for name, choices in _CHOICES.items():
         if (value := getattr(agent, name)) not in choices:
-            raise InputError(f"An agent's {name} cannot be {value!r}.", hint=f"It can be: {', '.join(choices)}.")
+            raise InputError(
+                f"An agent's {name} cannot be {str(value)[:80]!r}.", hint=f"It can be: {', '.join(choices)}."
+            )
     for name in ("name", "greeting", "decline"):
         if not getattr(agent, name).strip():
             raise InputError(f"The agent's {name} cannot be empty.")
     if not _COLOUR.fullmatch(agent.accent):
-        raise InputError(f"{agent.accent!r} is not a colour.", hint="Write it as #rrggbb, for example #0d6b5b.")
+        raise InputError(f"{agent.accent[:80]!r} is not a colour.", hint="Write it as #rrggbb, for example #0d6b5b.")
     if agent.language and agent.language not in LANGUAGE_CODES:
         raise InputError(
-            f"{agent.language!r} is not the code of a language.",
+            f"{agent.language[:80]!r} is not the code of a language.",
             hint="Two letters, as in en, de or fr; empty takes the visitor's.",
         )
     for name, most in (("questions", MOST_QUESTIONS), ("websites", MOST_WEBSITES)):
@@ -150,4 +152,4 @@ def _check(agent: Agent) -> None:
     for name, value in asdict(agent).items():
         texts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(text, str) and len(text) > _LONGEST for text in texts):
-            raise InputError(f"The agent's {name} is longer than {_LONGEST} characters.")
+            raise InputError(f"The agent's {name} can have at most {_LONGEST:,} characters.")

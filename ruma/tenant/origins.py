@@ -22,18 +22,18 @@ def parse_origin(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as exc:
-        raise InputError(f"{text!r} is not the address of a website.", hint=_HINT) from exc
+        raise InputError(f"{text[:80]!r} is not the address of a website.", hint=_HINT) from exc
     host = _host(parts, text)
     if parts.scheme not in _DEFAULT_PORTS:
-        raise InputError(f"The website {text!r} does not begin with https://.", hint=_HINT)
+        raise InputError(f"The website {text[:80]!r} does not begin with https://.", hint=_HINT)
     if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in text or "#" in text:
         raise InputError(
-            f"The website {text!r} has more than scheme, host and port.",
+            f"The website {text[:80]!r} has more than scheme, host and port.",
             hint=f"A website is allowed as a whole: {parts.scheme}://{parts.netloc.lower()}",
         )
     if parts.scheme == "http" and not _is_loopback(host):
         raise InputError(
-            f"The website {text!r} is not encrypted.",
+            f"The website {text[:80]!r} is not encrypted.",
             hint="Only https:// is allowed, but for this machine's own pages.",
         )
     shown = f"[{host}]" if ":" in host else host
@@ -44,10 +44,10 @@ def _host(parts: SplitResult, text: str) -> str:
     host = parts.hostname or ""
     if "*" in host:
         raise InputError(
-            f"The website {text!r} has a wildcard.", hint="List each website by itself; it is matched exactly."
+            f"The website {text[:80]!r} has a wildcard.", hint="List each website by itself; it is matched exactly."
         )
     if "@" in parts.netloc or any(letter.isspace() for letter in text):
-        raise InputError(f"{text!r} is not the address of a website.", hint=_HINT)
+        raise InputError(f"{text[:80]!r} is not the address of a website.", hint=_HINT)
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
@@ -55,9 +55,9 @@ def _host(parts: SplitResult, text: str) -> str:
     try:
         host = host.encode("idna").decode("ascii").lower()
     except UnicodeError as exc:
-        raise InputError(f"{text!r} is not the address of a website.", hint=_HINT) from exc
+        raise InputError(f"{text[:80]!r} is not the address of a website.", hint=_HINT) from exc
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
-        raise InputError(f"{text!r} is not the address of a website.", hint=_HINT)
+        raise InputError(f"{text[:80]!r} is not the address of a website.", hint=_HINT)
     return host
 
 

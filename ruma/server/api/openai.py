@@ -95,7 +95,7 @@ async def complete(
     The citations are in the field `citations` of the message, or of the last piece of a stream.
     """
     if data.model != AGENT:
-        raise NotFoundError(f"There is no model {data.model!r}.", hint=f"The agent is called {AGENT!r} here.")
+        raise NotFoundError(f"There is no model {data.model[:80]!r}.", hint=f"The agent is called {AGENT!r} here.")
     if data.n not in (None, 1):
         raise InputError("There is one answer to a question: n must be 1.")
     asked = read_questions(data.messages)
@@ -149,7 +149,7 @@ async def embed(
     """Turn texts into vectors of unit length, with the model that the documents are searched by."""
     embedder = resources.embedder()
     if data.model not in (embedder.id, embedder.id.partition("@")[0]):
-        raise NotFoundError(f"There is no embedding model {data.model!r}.", hint=f"There is {embedder.id}.")
+        raise NotFoundError(f"There is no embedding model {data.model[:80]!r}.", hint=f"There is {embedder.id}.")
     if data.dimensions not in (None, embedder.dimension):
         raise InputError(f"The vectors of this model have {embedder.dimension} numbers, and no other number of them.")
     texts = read_texts(data.input)

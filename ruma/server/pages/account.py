@@ -26,6 +26,7 @@ from ruma.tenant.people.second_factor import (
     disable_second_factor,
     enable_second_factor,
     factor_address,
+    is_factor_secret,
     new_factor_secret,
     replace_recovery_codes,
 )
@@ -124,6 +125,7 @@ async def set_second_factor(
         else:
             return await sync_to_thread(_codes_page, request, tenant, codes)
     status, shown = problem
+    secret = secret if is_factor_secret(secret) else new_factor_secret()
     return await sync_to_thread(_factor_page, request, tenant, principal, secret, shown, status)
 
 

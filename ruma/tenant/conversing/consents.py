@@ -220,7 +220,7 @@ def check_keeping(keeping: str) -> None:
     """
     if keeping not in KEEPINGS:
         raise InputError(
-            f"Conversations cannot be kept {keeping!r}.", hint=f"Choose one of these: {', '.join(KEEPINGS)}."
+            f"Conversations cannot be kept {keeping[:80]!r}.", hint=f"Choose one of these: {', '.join(KEEPINGS)}."
         )
 
 

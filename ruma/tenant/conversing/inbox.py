@@ -137,7 +137,7 @@ def list_conversations(
         InputError: There is no such state, or no such page size.
     """
     if unknown := set(states) - set(STATES):
-        raise InputError(f"Conversations have no state {min(unknown)!r}.", hint=f"States: {', '.join(STATES)}.")
+        raise InputError(f"Conversations have no state {min(unknown)[:80]!r}.", hint=f"States: {', '.join(STATES)}.")
     if not 1 <= limit <= MOST_A_PAGE:
         raise InputError(f"A page holds 1 to {MOST_A_PAGE} conversations, not {limit}.")
     where, values = _filter(text, since, until, states, channel)

@@ -47,7 +47,7 @@ def make_api_key(tenant: Tenant, name: str, scopes: Sequence[str], *, created_by
         raise InputError(f"A key's name has 1 to {_LONGEST_NAME} characters, all of them visible.")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        said = f"There is no scope {', '.join(unknown)}." if unknown else "A key needs at least one scope."
+        said = f"There is no scope {unknown[0][:80]!r}." if unknown else "A key needs at least one scope."
         raise InputError(said, hint=f"Scopes: {', '.join(SCOPES)}.")
     secret = BEGINNING + secrets.token_urlsafe(32)
     kept = [scope for scope in SCOPES if scope in scopes]

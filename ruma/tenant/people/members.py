@@ -259,7 +259,7 @@ def check_role(role: str) -> Role:
         InputError: There is no such role.
     """
     if role not in ROLES:
-        raise InputError(f"There is no role {role!r}.", hint=f"Roles: {', '.join(ROLES)}.")
+        raise InputError(f"There is no role {role[:80]!r}.", hint=f"Roles: {', '.join(ROLES)}.")
     return role
 
 

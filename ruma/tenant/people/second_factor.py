@@ -27,7 +27,7 @@ _WINDOW = (-1, 0, 1)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _MEANT = str.maketrans("iloIL", "11011") | {ord("O"): "0"}
 _CODE_LENGTH = 16  # characters of 5 bits: 80 bits
-_SECRET = re.compile("[A-Z2-7]{32,64}")
+_SECRET = re.compile("[A-Z2-7]{32}")
 
 
 def new_factor_secret() -> str:
@@ -37,11 +37,17 @@ def new_factor_secret() -> str:
     return pyotp.random_base32()
 
 
+def is_factor_secret(text: str) -> bool:
+    """Tell whether a text has the form of such a secret: it comes back from the page that showed it."""
+    return _SECRET.fullmatch(text) is not None
+
+
 def factor_address(tenant: Tenant, member_id: int, secret: str) -> str:
     """Return the otpauth: address that an app reads from a picture.
 
     Raises:
         NotFoundError: There is no such member.
+        ValueError: That is no secret: see `is_factor_secret`.
     """
     import pyotp
 
@@ -57,7 +63,7 @@ def enable_second_factor(tenant: Tenant, member_id: int, secret: str, code: str)
         InputError: The code is not one of this secret now.
         ConflictError: The member has a second factor.
     """
-    if not _SECRET.fullmatch(secret):
+    if not is_factor_secret(secret):
         raise InputError("The second factor could not be read.", hint="Begin again.")
     step = _step_of(secret, code)
     if step is None:
