@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ruma.config import load_settings
-from ruma.tenant.background import NICENESS
 from ruma.server.listener import only_server
+from ruma.tenant.background import NICENESS
 from tests.harness.process import RUMA, environ_of
 from tests.running import read_json, run
 

@@ -66,10 +66,10 @@ def ingest(
     the home, it lets the server's answers go first.
     """
     from ruma.ingest.addresses import is_web_address
-    from ruma.tenant.background import NICENESS
     from ruma.ingest.pipeline import ingest_sources
     from ruma.ingest.webpages import check_location
     from ruma.server.listening import find_running
+    from ruma.tenant.background import NICENESS
 
     started = time.monotonic()
     # Before a tenant is made and a model prepared for it.
