@@ -172,7 +172,6 @@ FORMS: list[tuple[str, dict[str, str], str]] = [
     ("pairs/new", {"question": "Why?"}, "answer"),
     ("sources/text", {"text": "Open at nine."}, "title"),
     ("ask", {}, "question"),
-    ("try", {"mode": "quote"}, "question"),
     ("data/requests", {"kind": "access", "note": "", "received_on": ""}, "contact"),
     ("data/requests", {"kind": "access", "contact": "Jo", "note": ""}, "received_on"),
     ("data/holds", {}, "reason"),
