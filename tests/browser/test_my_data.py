@@ -165,7 +165,7 @@ def test_who_agrees_to_nothing_leaves_nothing(visit: Visit, home: Home) -> None:
         assert list_conversations(tenant).total == inbox
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("host", [pytest.param("127.0.0.1", marks=pytest.mark.nightly), "localhost"])
 def test_the_next_page_of_the_website_goes_on(visit: Visit, website: Website, home: Home, host: str) -> None:
     """What is not kept is there on the website's next page, also of another site than the server's; in no other tab."""
     page = visit(host=host)

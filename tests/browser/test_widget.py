@@ -29,6 +29,9 @@ for (const name of ["origin", "address", "position", "theme", "source", "data", 
     Object.prototype[name] = "http://127.0.0.1:9/";
 Array.prototype.includes = () => true;
 """
+HOSTILE = """* { transform: translate(40px, -300px); position: relative !important; z-index: 0; opacity: .4;
+    width: 10px; display: block !important; visibility: hidden; pointer-events: none; }
+    html, body { transform: none; }"""
 
 pytestmark = needs_chromium
 
@@ -51,6 +54,7 @@ class Website(ThreadingHTTPServer):
         inside = {
             "twice": line + line,
             "open": line.replace(" async", " async data-open"),
+            "styled": f"<style>{HOSTILE}</style>{line}",
             "polluted": f'<script src="/pollute.js"></script>{line}',
             "framing": f'<iframe src="{self.ruma}/t/acme/widget" width="400" height="400"></iframe>',
             "none": "",
@@ -74,7 +78,7 @@ class Answering(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/javascript" if is_script else "text/html; charset=utf-8")
         policy = STRICT.format(ruma=self.server.ruma)
-        if query.get("kind") in ("polluted", "framing"):
+        if query.get("kind") in ("polluted", "framing", "styled"):
             policy = "frame-src *"
         self.send_header("Content-Security-Policy", policy)
         if query.get("kind") == "isolated":
@@ -260,6 +264,57 @@ def test_a_phone_shows_it_full_screen(visit: Visit, width: int, height: int) -> 
     frame.locator("#close").click()
     expect(page.locator("ruma-widget button")).to_be_visible()
     expect(page.locator("ruma-widget .panel")).to_be_hidden()
+
+
+def test_on_a_phone_the_keyboard_stays_in_the_chat(visit: Visit) -> None:
+    """The page that it covers has no focus while it is open, and has it again after; on a desk both can be reached."""
+    focus = "document.activeElement.tagName"
+    page = visit(viewport={"width": 390, "height": 844})
+    frame = open_chat(page)
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Shift+Tab")
+        reached.add(page.evaluate(focus))
+    assert reached <= {"RUMA-WIDGET", "BODY"}
+    assert "RUMA-WIDGET" in reached
+    frame.locator("#question").press("Escape")
+    expect(page.locator("ruma-widget button")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate(focus) == "A"
+
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.locator("ruma-widget button").press("Enter")
+    expect(page.locator("ruma-widget .panel")).to_be_visible()
+    page.locator("a").focus()
+    assert page.evaluate(focus) == "A"
+
+
+def test_turning_the_phone_keeps_the_chat(visit: Visit) -> None:
+    """Between covering the page and standing beside it nothing of the chat is loaded anew."""
+    page = visit(viewport={"width": 390, "height": 844})
+    frame = open_chat(page)
+    frame.locator("#question").fill("unsent")
+    for width, is_modal in ((1280, False), (390, True)):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_function(
+            """(wanted) => document.querySelector("ruma-widget").shadowRoot.querySelector(".panel")
+                .matches(":modal") === wanted""",
+            arg=is_modal,
+        )
+        expect(page.locator("ruma-widget .panel")).to_be_visible()
+        expect(frame.locator("#question")).to_have_value("unsent")
+
+
+def test_the_styles_of_a_website_change_nothing(visit: Visit) -> None:
+    """Rules for everything in its body neither move nor hide the button, and it can be pressed."""
+    page = visit("kind=styled", viewport={"width": 1280, "height": 800})
+    box = page.locator("ruma-widget button").bounding_box()
+    assert box == {"x": 1200, "y": 720, "width": 60, "height": 60}
+    page.mouse.click(1230, 750)
+    frame = chat_of(page)
+
+    expect(frame.locator("#question")).to_be_visible()
+    assert page.locator("ruma-widget iframe").bounding_box()["width"] == 400  # type: ignore[index]
 
 
 def test_a_desk_shows_it_beside_the_page(visit: Visit) -> None:
@@ -513,7 +568,7 @@ def test_a_person_can_be_asked_first(visit: Visit, home: Home) -> None:
 
 
 def test_an_answer_can_be_judged(visit: Visit, home: Home) -> None:
-    """A thumb is kept at once, is there after a reload, and a thumb down may say what was missing."""
+    """A thumb is kept at once, is there after a reload, and may be changed; either may come with words."""
     page = visit(host="127.0.0.1")
     frame = open_chat(page)
     ask(frame)
@@ -528,6 +583,15 @@ def test_an_answer_can_be_judged(visit: Visit, home: Home) -> None:
     with home.open("acme") as tenant:
         (given,) = read_feedback(tenant, newest(home)).values()
     assert (given.is_helpful, given.comment) == (False, "The price of two.")
+    frame.get_by_role("button", name="Helpful", exact=True).click()
+    frame.get_by_label("Would you like to add something?").fill("Quick!")
+    frame.locator(".comment").get_by_role("button", name="Send").click()
+    expect(frame.locator(".comment")).to_be_hidden()
+    with home.open("acme") as tenant:
+        (given,) = read_feedback(tenant, newest(home)).values()
+    assert (given.is_helpful, given.comment) == (True, "Quick!")
+    frame.get_by_role("button", name="Not helpful").click()
+    expect(frame.get_by_label("What was missing?")).to_be_focused()
     page.reload()
     frame = open_chat(page)
     expect(frame.get_by_role("button", name="Not helpful")).to_have_attribute("aria-pressed", "true")

@@ -38,16 +38,20 @@ function addFeedback(message, id, given) {
   for (const thumb of thumbs) {
     thumb.addEventListener("click", async () => {
       const isHelpful = thumb.value === "true";
+      comment.hidden = true;
+      if (!(await give(isHelpful, ""))) return;
       show(isHelpful);
-      comment.hidden = isHelpful || !(await give(isHelpful, ""));
-      if (isHelpful) await give(isHelpful, "");
-      if (!comment.hidden) comment.elements.comment.focus();
+      comment.querySelector("label").firstChild.textContent = words(isHelpful ? "praise" : "missing");
+      comment.hidden = false;
+      if (!isHelpful) comment.elements.comment.focus(); // who is content may just go on
     });
   }
   comment.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (await give(false, comment.elements.comment.value.trim())) comment.hidden = true;
-    thumbs[1].focus();
+    const pressed = thumbs.find((thumb) => thumb.getAttribute("aria-pressed") === "true");
+    if (!(await give(pressed.value === "true", comment.elements.comment.value.trim()))) return;
+    comment.hidden = true;
+    pressed.focus();
   });
   message.append(feedback);
 }

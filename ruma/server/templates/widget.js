@@ -21,15 +21,15 @@
   const isDark = matchMedia("(prefers-color-scheme: dark)");
   const isSmall = matchMedia("(max-width: 480px), (max-height: 420px)");
 
-  const make = (name, attributes, ...children) => {
-    const element = document.createElement(name);
+  const make = (tag, attributes, ...children) => {
+    const element = document.createElement(tag);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     element.append(...children);
     return element;
   };
-  const draw = (name, path) => {
+  const draw = (kind, path) => {
     const [svg, line] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-    for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: name, "aria-hidden": "true" })) svg.setAttribute(key, value);
+    for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: kind, "aria-hidden": "true" })) svg.setAttribute(key, value);
     line.setAttribute("d", path);
     svg.append(line);
     return svg;
@@ -50,6 +50,7 @@
       stroke-linejoin: round; transition: opacity .15s, transform .15s; }
     .x, [aria-expanded=true] .bubble { opacity: 0; transform: scale(.6) rotate(-30deg); }
     [aria-expanded=true] .x { opacity: 1; transform: none; }
+    dialog { inset: auto; max-width: none; max-height: none; margin: 0; padding: 0; border: 0; }
     .panel { bottom: calc(max(20px, env(safe-area-inset-bottom)) + 76px); width: min(400px, calc(100vw - 40px));
       height: min(660px, calc(100vh - 116px)); height: min(660px, calc(100dvh - 116px)); overflow: hidden; border-radius: 18px; background: var(--page);
       box-shadow: 0 0 0 1px rgb(0 0 0 / 9%), 0 4px 12px rgb(0 0 0 / 10%), 0 18px 60px rgb(0 0 0 / 24%); animation: rise .2s ease-out; }
@@ -60,13 +61,15 @@
       [aria-expanded=true] { visibility: hidden; }
     }
     @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
-    @media print { :host { display: none; } }
+    @media print { button, .panel { display: none; } }
   `);
 
   const button = make("button", { type: "button", "aria-label": open, "aria-expanded": "false", "aria-controls": "panel", title: open });
   button.append(draw("bubble", "M20 11.5a7.5 7.5 0 0 1-7.5 7.5H5l1.7-2.6A7.5 7.5 0 1 1 20 11.5z"), draw("x", "M6 6l12 12M18 6 6 18"));
-  const panel = make("div", { id: "panel", class: "panel", hidden: "", role: "dialog", "aria-label": title[language] });
+  const panel = make("dialog", { id: "panel", class: "panel", "aria-label": title[language] });
   const widget = make("ruma-widget", { lang: language });
+  // Whatever the website's styles say of everything in its body.
+  widget.style.setProperty("all", "initial", "important");
   const root = widget.attachShadow({ mode: "open" });
   root.adoptedStyleSheets = [style];
   root.append(button, panel);
@@ -92,39 +95,53 @@
       allow: "",
       sandbox: "allow-scripts allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads",
     });
-    frame.addEventListener("load", () => { if (!panel.hidden) tell(word); });
+    frame.addEventListener("load", () => { if (panel.open) tell(word); });
     frame.src = `${address}/widget?lang=${language}`;
     panel.append(frame);
   };
   // A chat that opens by itself leaves the focus where it is.
-  const show = (isOpen, isAsked = true) => {
+  const show = (isAsked = true) => {
     const word = isAsked ? "ruma:open" : "ruma:show";
-    panel.hidden = !isOpen;
-    button.setAttribute("aria-expanded", String(isOpen));
-    for (const name of ["aria-label", "title"]) button.setAttribute(name, isOpen ? close : open);
-    fit();
-    if (!isOpen) {
-      tell("ruma:hide");
-      button.focus({ preventScroll: true });
-      return;
-    }
+    place();
+    name(true);
     if (!frame) load(word);
     else tell(word);
     if (isAsked) frame.focus({ preventScroll: true });
   };
+  // On a phone it covers the page, so neither the keyboard nor a screen reader may get behind it.
+  const place = () => {
+    if (isSmall.matches) panel.showModal();
+    else panel.setAttribute("open", "");
+    fit();
+  };
+  const name = (isOpen) => {
+    button.setAttribute("aria-expanded", String(isOpen));
+    for (const attribute of ["aria-label", "title"]) button.setAttribute(attribute, isOpen ? close : open);
+  };
 
-  button.addEventListener("click", () => show(panel.hidden));
-  root.addEventListener("keydown", (event) => { if (event.key === "Escape" && !panel.hidden) show(false); });
+  button.addEventListener("click", () => { if (panel.open) panel.close(); else show(); });
+  panel.addEventListener("close", () => {
+    if (panel.open) return;
+    name(false);
+    tell("ruma:hide");
+    button.focus({ preventScroll: true });
+  });
+  isSmall.addEventListener("change", () => {
+    if (!panel.open) return;
+    panel.close();
+    place();
+  });
+  root.addEventListener("keydown", (event) => { if (event.key === "Escape" && panel.open) panel.close(); });
   window.addEventListener("message", (event) => {
     const isOurs = frame !== null && event.source === frame.contentWindow && event.origin === origin;
-    if (isOurs && event.data === "ruma:close" && !panel.hidden) show(false);
+    if (isOurs && event.data === "ruma:close" && panel.open) panel.close();
   });
   isDark.addEventListener("change", paint);
   for (const kind of ["resize", "scroll"]) window.visualViewport?.addEventListener(kind, fit);
   paint();
   const add = () => {
     document.body.append(widget);
-    if (script?.hasAttribute("data-open") && !isSmall.matches) show(true, false);
+    if (script?.hasAttribute("data-open") && !isSmall.matches) show(false);
   };
   if (document.body) add();
   else document.addEventListener("DOMContentLoaded", add);
