@@ -13,6 +13,7 @@ from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent
 from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, begin_conversation, read_conversation
 from ruma.tenant.conversing.inbox import ask_for_person, give_feedback, list_conversations, read_for_member
+from ruma.tenant.conversing.usage import count_usage
 from ruma.tenant.home import Home
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
@@ -237,6 +238,22 @@ def test_the_overview_shows_what_needs_somebody(client: Client, tenant: Tenant, 
     assert f"/pairs/new?question=Do%20you%20sell%20umbrellas%20%26%20coats%3F&amp;from={declined.id}" in page
     assert "<dt>Questions</dt><dd>3</dd>" in page
     assert "67 %" in page
+
+
+@pytest.mark.parametrize(("days", "bars"), [(7, 7), (30, 6), (90, 7), (365, 7)])
+def test_usage_is_shown_for_a_time(client: Client, tenant: Tenant, editor: Headers, days: int, bars: int) -> None:
+    """The bars hold every question of the time, however many days are together in one."""
+    fill_inbox(tenant, 20, days=days)
+    counted = count_usage(tenant, days)
+
+    page = client.get(f"/t/acme/usage?days={days}", headers=editor).text
+
+    shown = re.search(r'aria-label="Questions by time: ([^"]*)"', page)
+    assert shown
+    numbers = [int(one) for one in re.findall(r"(\d+), \d+ not answered", shown[1])]
+    assert (len(numbers), sum(numbers)) == (bars, counted.questions)
+    assert f"<dt>Conversations</dt><dd>{counted.conversations}</dd>" in page
+    assert f'href="/t/acme/usage?days={days}" aria-current="page"' in page
 
 
 def test_the_settings_are_saved_or_say_what_is_wrong(client: Client, tenant: Tenant) -> None:

@@ -35,6 +35,17 @@ def test_usage_counts_what_visitors_did(tenant: Tenant) -> None:
     assert (usage.days[-1].questions, usage.days[-1].declined, usage.days[0].questions) == (2, 1, 0)
 
 
+def test_usage_tells_where_and_how(tenant: Tenant) -> None:
+    """Questions by where they were asked and how they were answered; what is not counted is in neither."""
+    for number, channel in enumerate(("widget", "widget", "page", "trial")):
+        ask(tenant, f"{number}?", declined=number == 1, channel=channel)
+
+    usage = count_usage(tenant)
+
+    assert list(usage.channels.items()) == [("widget", 2), ("page", 1)]
+    assert list(usage.modes.items()) == [("write", 2), ("", 1)]
+
+
 def test_usage_of_nothing_has_no_share(tenant: Tenant) -> None:
     """Where nobody asked anything there is no share of answered questions, and every day is there with nothing."""
     usage = count_usage(tenant, 30)

@@ -226,6 +226,11 @@ def usage(
             }
         )
         print_text()
+        if found.questions:
+            print_table(["asked on", "questions"], list(found.channels.items()))
+            print_text()
+            print_table(["answered by", "questions"], [(mode or "declined", n) for mode, n in found.modes.items()])
+            print_text()
         print_table(["day", "questions", "declined"], [(one.date, one.questions, one.declined) for one in found.days])
         if unanswered:
             print_text()

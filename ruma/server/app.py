@@ -43,6 +43,7 @@ from ruma.server.pages import (
     signing_in,
     sources,
     trial,
+    usage,
     widget,
 )
 from ruma.server.resources import OpenEmbedder, OpenGenerator, Resources
@@ -86,6 +87,7 @@ _PAGES = (
     *account.ACCOUNT,
     *people.PEOPLE,
     overview.show_overview,
+    *usage.USAGE,
     *conversations.INBOX_PAGES,
     *settings.SETTINGS,
     *privacy.PRIVACY,

@@ -153,6 +153,10 @@ class UsageCounts:
     waiting: int
     """Conversations that wait for a person now."""
     days: list[DayCount]
+    channels: Mapping[str, int]
+    """How many questions came from where."""
+    modes: Mapping[str, int]
+    """How many were answered how; "" is those that were not."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,8 @@ def usage_of(usage: Usage) -> UsageCounts:
         unhelpful=usage.unhelpful,
         waiting=usage.waiting,
         days=[DayCount(**asdict(day)) for day in usage.days],
+        channels=usage.channels,
+        modes=usage.modes,
     )
 
 

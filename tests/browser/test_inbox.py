@@ -166,7 +166,7 @@ def test_hostile_words_are_words(home: Home, page: Page) -> None:
     page.on("request", lambda request: requested.append(request.url))
     chat = store_chat(home, " ".join(MARKUP), person=" ".join(MARKUP))
 
-    for place in (f"conversations/{chat.id}", "conversations", "overview"):
+    for place in (f"conversations/{chat.id}", "conversations", "overview", "usage"):
         go(page, place)
         expect(page.locator("main")).to_contain_text("<img src=x onerror=alert(1)>")
 
@@ -188,6 +188,7 @@ def test_the_pages_fit_and_are_accessible(
 
     for place in (
         "overview",
+        "usage?days=365",
         "conversations",
         "conversations?answers=unanswered",
         f"conversations/{chat.id}",

@@ -52,7 +52,9 @@ EXAMPLES: dict[type, Any] = {
     ConversationSummary: _SUMMARY,
     ConversationWhole: ConversationWhole(_SUMMARY, _MESSAGES, _FEEDBACK),
     ReplySent: ReplySent(84, True),
-    UsageCounts: UsageCounts(41, 96, 83, 13, 22, 4, 1, [DayCount("2026-03-02", 12, 2)]),
+    UsageCounts: UsageCounts(
+        41, 96, 83, 13, 22, 4, 1, [DayCount("2026-03-02", 12, 2)], {"widget": 96}, {"quote": 83, "": 13}
+    ),
     UnansweredList: UnansweredList([Unanswered(_QUESTION, 3, _AT, 17, 82)]),
     ProfileText: ProfileText(
         "Marrowby Bakery", "https://www.bakery.example", "hello@bakery.example", "team@bakery.example"

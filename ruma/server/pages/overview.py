@@ -1,5 +1,6 @@
 """The overview: what happened this week, who waits, what was not answered, and what is left to set up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -109,15 +110,20 @@ def find_steps(tenant: Tenant) -> list[Step]:
     ]
 
 
-def draw_bars(days: tuple[Day, ...]) -> list[Bar]:
-    """Return the days as bars of a picture that is as high as the day with most questions."""
+def draw_bars(days: tuple[Day, ...], label: Callable[[date], str] | None = None) -> list[Bar]:
+    """Return the days as bars of a picture that is as high as the day with most questions.
+
+    Args:
+        days: What is drawn, the oldest first.
+        label: What stands below a bar; without it, the day of the week.
+    """
     most = max((day.questions for day in days), default=0) or 1
     bars = []
     for number, day in enumerate(days):
         high = round(_HIGH * day.questions / most, 1)
         bars.append(
             Bar(
-                label=f"{date.fromisoformat(day.date):%a}",
+                label=label(date.fromisoformat(day.date)) if label else f"{date.fromisoformat(day.date):%a}",
                 x=number * _WIDE + _GAP // 2,
                 wide=_WIDE - _GAP,
                 top=round(_HIGH - high + 20, 1),

@@ -1,5 +1,7 @@
 """What happened: counts over the last days, and the questions that the documents did not answer."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -33,6 +35,10 @@ class Usage:
     """Conversations that wait for a person now, however old."""
     days: tuple[Day, ...]
     """Each day, the oldest first."""
+    channels: Mapping[str, int]
+    """How many questions came from where: `page`, `widget`, `api`, `terminal`; the most first."""
+    modes: Mapping[str, int]
+    """How many were answered how: `quote`, `write`, `pair`, or "" for those that were declined; the most first."""
 
     @property
     def answered(self) -> int:
@@ -76,6 +82,17 @@ def count_usage(tenant: Tenant, days: int = 7) -> Usage:
                from conversation where last_at >= ? and channel <> 'trial' and is_kept = 1 and is_counted = 1""",
             [dates[0]],
         ).fetchone()
+        kinds = db.execute(
+            """select channel, iif(is_declined, '', mode), count(*)
+               from message join conversation on conversation.id = conversation_id
+               where message.created_at >= ? and role = 'agent' and channel <> 'trial'
+               and is_kept = 1 and is_counted = 1 group by 1, 2 order by 3 desc, 1, 2""",
+            [dates[0]],
+        ).fetchall()
+    channels, modes = Counter[str](), Counter[str]()
+    for channel, mode, number in kinds:
+        channels[channel] += number
+        modes[mode] += number
     found = {row[0]: Day(*row) for row in asked}
     shown = tuple(found.get(date, Day(date, 0, 0)) for date in dates)
     return Usage(
@@ -86,6 +103,8 @@ def count_usage(tenant: Tenant, days: int = 7) -> Usage:
         unhelpful=unhelpful,
         waiting=count_waiting(tenant),
         days=shown,
+        channels=dict(channels.most_common()),
+        modes=dict(modes.most_common()),
     )
 
 
