@@ -16,6 +16,7 @@ from litestar.handlers.base import BaseRouteHandler
 from ruma.errors import ForbiddenError, SignInError, TermsError
 from ruma.privacy.terms import read_terms
 from ruma.server.addresses import PublicAddress
+from ruma.server.guarding import SAFE_METHODS
 from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.audit import act_as
 from ruma.tenant.people.api_keys import ApiKey, find_api_key, is_valid
@@ -32,7 +33,6 @@ Scope = Literal["chat", "read", "write", "conversations", "manage"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
 """Each may do what those before it may."""
 
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CSRF_HEADER = "x-ruma-csrf"
 _KEY_START = "Bearer "
 CHECK_SECONDS = 0.25

@@ -2,14 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
+from ruma.server.access import Scope
 from ruma.tenant.people.api_keys import ApiKey
 from ruma.tenant.people.links import Invitation
-from ruma.tenant.people.members import Member
-
-MemberRole = Literal["owner", "editor", "viewer"]
-KeyScope = Literal["chat", "read", "write", "conversations", "manage"]
+from ruma.tenant.people.members import Member, Role
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class MemberInfo:
     id: int
     email: str
     name: str
-    role: MemberRole
+    role: Role
     is_disabled: bool
     has_second_factor: bool
     created_at: str
@@ -31,7 +29,7 @@ class InvitationInfo:
     """An invitation that nobody has taken yet."""
 
     email: str
-    role: MemberRole
+    role: Role
     ends_at: str
 
 
@@ -48,7 +46,7 @@ class MemberChange:
     """What is to be changed; what is left out stays. Another role, or disabling, ends the member's sessions."""
 
     name: str | None = None
-    role: MemberRole | None = None
+    role: Role | None = None
     is_disabled: bool | None = None
     password: str = ""
     """The own password of the owner who asks, where somebody becomes an owner or a disabled owner gets in again."""
@@ -66,7 +64,7 @@ class NewInvitation:
     """Whom to invite, and as what."""
 
     email: str
-    role: MemberRole
+    role: Role
     password: str = ""
     """The own password of the owner who asks, where an owner is invited."""
 
@@ -95,7 +93,7 @@ class KeyInfo:
     name: str
     beginning: str
     """Its first characters, to tell it from others."""
-    scopes: list[KeyScope]
+    scopes: list[Scope]
     created_by: str
     created_at: str
     last_used_at: str | None
@@ -113,7 +111,7 @@ class NewKey:
     """What a new key is for, and what it may do."""
 
     name: str
-    scopes: list[KeyScope]
+    scopes: list[Scope]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ruma.errors import InputError, NotFoundError
-from ruma.server.access import SAFE_METHODS, Principal, principal_of
+from ruma.server.access import Principal, principal_of
+from ruma.server.guarding import SAFE_METHODS
 from ruma.tenant.kept_responses import claim_response, keep_response, release_claim
 from ruma.tenant.tenant import Tenant
 

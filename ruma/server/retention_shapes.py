@@ -7,8 +7,7 @@ from ruma.config import Plan
 from ruma.privacy.retention import Kept
 from ruma.tenant.audit import AuditCheck, AuditEntry
 from ruma.tenant.keeping.holds import Hold
-
-KindName = Literal["conversations", "technical", "audit", "exports", "receipts"]
+from ruma.tenant.keeping.retention import Kind
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class PlanDays:
 class KindKept:
     """One kind beside what the plan promises. The oldest is the proof that it is kept no longer."""
 
-    kind: KindName
+    kind: Kind
     days: int
     records: int
     oldest_at: str | None

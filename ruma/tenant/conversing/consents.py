@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 Purpose = Literal["keep", "analytics"]
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 Keeping = Literal["agreed", "unless_refused"]
 KEEPINGS: tuple[Keeping, ...] = get_args(Keeping)
 

@@ -14,6 +14,7 @@ from ruma.errors import NotFoundError
 from ruma.tenant.audit import note
 from ruma.tenant.conversing.conversations import GONE
 from ruma.tenant.conversing.visitors import VisitorRef, find_visitor
+from ruma.tenant.people.links import ALIVE, ENDED
 from ruma.tenant.people.members import simplify_email
 from ruma.tenant.tenant import Tenant
 
@@ -27,9 +28,6 @@ VISIT_SECONDS = 30 * 60
 MOST_LINKS = 5
 """So many links of an address wait at most: more mails would help nobody but whoever wants to annoy its owner."""
 
-_AHEAD_SECONDS = 5
-_ALIVE = f"started_at <= :now + {_AHEAD_SECONDS} and ends_at > :now"
-_ENDED = "This link has been used, or has ended."
 _Use = Literal["link", "visit"]
 
 
@@ -65,7 +63,7 @@ def make_visitor_link(tenant: Tenant, email: str) -> NewLink | None:
         return None
     secret, time_now = secrets.token_urlsafe(32), time.time()
     with tenant.writing() as db:
-        db.execute(f"delete from visitor_link where not ({_ALIVE})", {"now": time_now})
+        db.execute(f"delete from visitor_link where not ({ALIVE})", {"now": time_now})
         waiting = db.execute("select count(*) from visitor_link where email = ?", [wanted]).fetchone()[0]
         if waiting >= MOST_LINKS:
             return None
@@ -82,10 +80,10 @@ def open_visitor_link(tenant: Tenant, secret: str) -> Visit:
     """
     opened, time_now = secrets.token_urlsafe(32), time.time()
     with tenant.writing() as db:
-        sql = f"delete from visitor_link where secret_hash = :hash and {_ALIVE} returning email"
+        sql = f"delete from visitor_link where secret_hash = :hash and {ALIVE} returning email"
         rows = db.execute(sql, {"hash": _hash("link", secret), "now": time_now}).fetchall()
         if not rows:
-            raise NotFoundError(_ENDED, hint="Ask for a new link.")
+            raise NotFoundError(ENDED, hint="Ask for a new link.")
         email = str(rows[0][0])
         _insert(db, "visit", opened, email, time_now, VISIT_SECONDS)
         note(db, "visitor-link.opened")
@@ -99,10 +97,10 @@ def find_visit(tenant: Tenant, secret: str) -> Visit:
         NotFoundError: There is none, or its time is over.
     """
     with tenant.reading() as db:
-        sql = f"select email from visitor_link where secret_hash = :hash and {_ALIVE}"
+        sql = f"select email from visitor_link where secret_hash = :hash and {ALIVE}"
         row = db.execute(sql, {"hash": _hash("visit", secret), "now": time.time()}).fetchone()
     if row is None:
-        raise NotFoundError(_ENDED, hint="Ask for a new link.")
+        raise NotFoundError(ENDED, hint="Ask for a new link.")
     return Visit(secret, row[0])
 
 

@@ -217,12 +217,6 @@ def note_taken(tenant: Tenant, scope: Scope) -> None:
         note(db, "export.made", subject, kind=scope.kind, **details)
 
 
-def count_rows(tenant: Tenant, table: Table, scope: Scope) -> int:
-    """Return how many rows of a table are in a scope."""
-    with tenant.reading() as db:
-        return _count(db, table, scope)
-
-
 def read_rows(tenant: Tenant, table: Table, scope: Scope) -> Iterator[Row]:
     """Return the rows of a table that are in a scope, in the order of their numbers, without what is left out."""
     with tenant.reading() as db:

@@ -12,6 +12,9 @@ from ruma.errors import InputError
 
 KEY_BYTES = 32
 
+RECOVER = "or give the recovery key: `ruma tenant recover NAME`."
+"""The last of the ways out that an error about a lost key names."""
+
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
 _MEANING = {character: value for value, character in enumerate(_ALPHABET)} | {"I": 1, "L": 1, "O": 0}
 _SEPARATORS = frozenset(" \t\r\n-_.‐‑‒–—\u00a0")  # noqa: RUF001 - what word processors make of a hyphen

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ruma.errors import KeyMissingError, KeyStoreError, WrongKeyError
-from ruma.tenant.keys.data_key import Key, KeyStore
+from ruma.tenant.keys.data_key import RECOVER, Key, KeyStore
 
 LABEL_START = "keyring: "
 LIMIT = 10.0
@@ -31,7 +31,6 @@ ALLOWED: Sequence[str] = (
 _NONE = "keyring.backends.fail.Keyring"  # what the keyring package finds where there is no keyring
 
 _OTHERS = "choose another source for new tenants: --key-source credential, command, file, passphrase or machine."
-_RECOVER = "or give the recovery key: `ruma tenant recover NAME`."
 
 
 def find_keyring(*, allowed: Sequence[str] | None = None, limit: float = LIMIT) -> str | None:
@@ -88,13 +87,13 @@ class SystemKeyring(KeyStore):
         if text is None:
             raise KeyMissingError(
                 f"The keyring {self.backend} has no item {tenant_id!r} of the service 'ruma'.",
-                hint=f"Bring the keyring's item back from a backup, {_RECOVER}",
+                hint=f"Bring the keyring's item back from a backup, {RECOVER}",
             )
         key = _to_key(text)
         if key is None:
             raise WrongKeyError(
                 f"The item {tenant_id!r} in the keyring {self.backend} is not a key that Ruma wrote.",
-                hint=f"Bring the keyring's item back from a backup, {_RECOVER}",
+                hint=f"Bring the keyring's item back from a backup, {RECOVER}",
             )
         return key
 
@@ -115,7 +114,7 @@ class SystemKeyring(KeyStore):
             found = ", ".join(name for name in reply["found"] if name != _NONE) or "no keyring"
             raise KeyStoreError(
                 f"The key is kept in the keyring {self.backend}, and this machine now has {found}.",
-                hint=f"Bring that keyring back, or its message bus; {_RECOVER} Or {_OTHERS}",
+                hint=f"Bring that keyring back, or its message bus; {RECOVER} Or {_OTHERS}",
             )
         if "error" in reply:
             raise KeyStoreError(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ruma.config import Settings
 from ruma.errors import InputError, KeyMissingError, KeyStoreError, WrongKeyError
-from ruma.tenant.keys.data_key import KEY_BYTES, Key
+from ruma.tenant.keys.data_key import KEY_BYTES, RECOVER, Key
 from ruma.tenant.private_files import LARGEST_FILE, read_private_file, write_new_file
 
 MACHINE_FILE = "machine.key"
@@ -29,7 +29,6 @@ SHORTEST_PASSPHRASE = 12
 
 _SALT_MAGIC = b"RUMASALT\x01"  # the version also stands for the cost below
 _OPERATIONS, _MEMORY = 3, 128 << 20
-_RECOVER = "or give the recovery key: `ruma tenant recover NAME`."
 
 # A passphrase can be asked for, a descriptor read and a command run once; a server opens tenants all day.
 _unlocked: dict[tuple[str, str], Key] = {}
@@ -93,7 +92,7 @@ def _from_credential(settings: Settings, environ: Mapping[str, str], may_create:
     if not folder:
         raise KeyStoreError(
             "There is no systemd credential: CREDENTIALS_DIRECTORY is not set.",
-            hint=f"Run Ruma as a service with LoadCredentialEncrypted={CREDENTIAL}:FILE, {_RECOVER}",
+            hint=f"Run Ruma as a service with LoadCredentialEncrypted={CREDENTIAL}:FILE, {RECOVER}",
         )
     path = Path(folder) / CREDENTIAL
     try:
@@ -107,7 +106,7 @@ def _from_command(settings: Settings, environ: Mapping[str, str], may_create: bo
     if not settings.key_command:
         raise KeyStoreError(
             "The master key comes from a command, and the setting key_command is empty.",
-            hint=f"Set RUMA_KEY_COMMAND to the command that prints the master key, {_RECOVER}",
+            hint=f"Set RUMA_KEY_COMMAND to the command that prints the master key, {RECOVER}",
         )
     try:
         words = shlex.split(settings.key_command)
@@ -127,7 +126,7 @@ def _from_file(settings: Settings, environ: Mapping[str, str], may_create: bool)
     if not settings.key_file:
         raise KeyStoreError(
             "The master key comes from a file, and the setting key_file is empty.",
-            hint=f"Set RUMA_KEY_FILE to the file that holds the master key, {_RECOVER}",
+            hint=f"Set RUMA_KEY_FILE to the file that holds the master key, {RECOVER}",
         )
     return read_master_file(Path(settings.key_file).expanduser())
 
@@ -138,12 +137,12 @@ def _from_passphrase(settings: Settings, environ: Mapping[str, str], may_create:
         record = read_private_file(path)
     except KeyMissingError as exc:
         if not may_create:
-            exc.hint = f"Bring it back from a backup, {_RECOVER}"
+            exc.hint = f"Bring it back from a backup, {RECOVER}"
             raise
         return _begin_passphrase(path, _read_passphrase(environ, is_new=True))
     salt, check = record[len(_SALT_MAGIC) : -8], record[-8:]
     if not record.startswith(_SALT_MAGIC) or len(salt) != 16:
-        raise KeyStoreError(f"The file {path} is damaged.", hint=f"Bring it back from a backup, {_RECOVER}")
+        raise KeyStoreError(f"The file {path} is damaged.", hint=f"Bring it back from a backup, {RECOVER}")
     master = stretch(_read_passphrase(environ, is_new=False), salt)
     if not hmac.compare_digest(master_id(master), check):
         raise WrongKeyError("This is not the passphrase that opens the sealed keys.")
@@ -205,7 +204,7 @@ def _from_machine(settings: Settings, environ: Mapping[str, str], may_create: bo
     try:
         return _to_master(read_private_file(path), f"The file {path}")
     except KeyMissingError as exc:
-        exc.hint = f"Bring it back from a backup, {_RECOVER}"
+        exc.hint = f"Bring it back from a backup, {RECOVER}"
         raise
 
 

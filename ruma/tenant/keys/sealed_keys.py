@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ruma.config import Settings
 from ruma.errors import KeyMissingError, KeyStoreError, WrongKeyError
-from ruma.tenant.keys.data_key import KEY_BYTES, Key, KeyStore
+from ruma.tenant.keys.data_key import KEY_BYTES, RECOVER, Key, KeyStore
 from ruma.tenant.keys.master_keys import master_id, read_master
 from ruma.tenant.private_files import (
     destroy_file,
@@ -36,7 +36,6 @@ _MAGIC = b"RUMAKEY\x01"
 _PURPOSE = b"ruma sealed key1"
 _BRIDGE_MAGIC, _BRIDGE = b"RUMABRDG\x01", b"ruma key bridge1"
 _TENANT_ID = re.compile(r"(?!machine$)[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
-_RECOVER = "or give the recovery key: `ruma tenant recover NAME`."
 
 
 class SealedKeys(KeyStore):
@@ -73,12 +72,12 @@ class SealedKeys(KeyStore):
             content = read_private_file(path)
         except KeyMissingError as exc:
             raise KeyMissingError(
-                f"The sealed key {path} is missing.", hint=f"Bring it back from a backup, {_RECOVER}"
+                f"The sealed key {path} is missing.", hint=f"Bring it back from a backup, {RECOVER}"
             ) from exc
         if not content.startswith(_MAGIC) or len(content) < len(_MAGIC) + 8:
             raise WrongKeyError(
                 f"The file {path} is damaged, or no sealed key.",
-                hint=f"Bring it back from a backup, {_RECOVER}",
+                hint=f"Bring it back from a backup, {RECOVER}",
             )
         sealed_by = content[len(_MAGIC) :][:8]
         master = read_master(self.origin, self._settings, self._environ)
@@ -87,7 +86,7 @@ class SealedKeys(KeyStore):
         if master_id(master) != sealed_by:
             raise WrongKeyError(
                 f"The file {path} was sealed with another master key than {ORIGINS[self.origin]} gives.",
-                hint=f"Give the master key that was used when the tenant was created, {_RECOVER}",
+                hint=f"Give the master key that was used when the tenant was created, {RECOVER}",
             )
         return _unseal(path, master)
 
@@ -183,7 +182,7 @@ def master_of_bridge(path: Path, master: Key) -> tuple[Key, Key, bytes]:
             continue
         other, record = Key(opened[:KEY_BYTES]), opened[KEY_BYTES:]
         return (master, other, record) if is_old else (other, master, record)
-    raise WrongKeyError(f"The file {path} is damaged.", hint=f"Bring it back from a backup, {_RECOVER}")
+    raise WrongKeyError(f"The file {path} is damaged.", hint=f"Bring it back from a backup, {RECOVER}")
 
 
 def _seal(item: str, key: Key, master: Key) -> bytes:
@@ -205,6 +204,6 @@ def _unseal(path: Path, master: Key) -> Key:
     if len(raw) != KEY_BYTES:
         raise WrongKeyError(
             f"The file {path} belongs to another tenant, or is damaged.",
-            hint=f"Bring it back from a backup, {_RECOVER}",
+            hint=f"Bring it back from a backup, {RECOVER}",
         )
     return Key(raw)

@@ -26,7 +26,7 @@ LIFE_SECONDS: dict[Purpose, int] = {
     "second-step": 5 * 60,
 }
 _AHEAD_SECONDS = 5
-_ENDED = "This link has been used, or has ended."
+ENDED = "This link has been used, or has ended."
 _HINTS: dict[Purpose, str] = {
     "setup": "Whoever runs this machine makes a new one with `ruma members link`.",
     "invitation": "Ask for a new invitation.",
@@ -39,7 +39,7 @@ _MADE: dict[Purpose, str] = {
     "reset": "reset-link.made",
 }
 # Both ends are bounded, so that a clock that was set back brings no link back to life.
-_ALIVE = f"started_at <= :now + {_AHEAD_SECONDS} and ends_at > :now"
+ALIVE = f"started_at <= :now + {_AHEAD_SECONDS} and ends_at > :now"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def make_link(
         email, role = fold_email(email), check_role(role)
     secret, time_now = secrets.token_urlsafe(32), time.time()
     with tenant.writing() as db:
-        db.execute(f"delete from link where not ({_ALIVE})", {"now": time_now})
+        db.execute(f"delete from link where not ({ALIVE})", {"now": time_now})
         db.execute("delete from link where purpose = ? and member_id is ? and email = ?", [purpose, member_id, email])
         row = [_hash(secret), purpose, member_id, email, role, time_now, time_now + LIFE_SECONDS[purpose]]
         db.execute("insert into link values (?, ?, ?, ?, ?, ?, ?)", row)
@@ -91,7 +91,7 @@ def peek_link(tenant: Tenant, purpose: Purpose, secret: str) -> Link:
     with tenant.reading() as db:
         row = db.execute(
             f"""select purpose, member_id, email, role from link
-                where secret_hash = :hash and purpose = :purpose and {_ALIVE}""",
+                where secret_hash = :hash and purpose = :purpose and {ALIVE}""",
             {"hash": _hash(secret), "purpose": purpose, "now": time.time()},
         ).fetchone()
     return _found(row, purpose)
@@ -110,7 +110,7 @@ def use_link(tenant: Tenant, purpose: Purpose, secret: str) -> Link:
 def take_link(db: "Database", purpose: Purpose, secret: str) -> Link:
     """Use a link inside a write, so that it is spent only if all that it was for is done."""
     rows = db.execute(
-        f"""delete from link where secret_hash = :hash and purpose = :purpose and {_ALIVE}
+        f"""delete from link where secret_hash = :hash and purpose = :purpose and {ALIVE}
             returning purpose, member_id, email, role""",
         {"hash": _hash(secret), "purpose": purpose, "now": time.time()},
     ).fetchall()
@@ -121,7 +121,7 @@ def list_invitations(tenant: Tenant) -> list[Invitation]:
     """Return the invitations that are open, the latest first."""
     with tenant.reading() as db:
         rows = db.execute(
-            f"select email, role, ends_at from link where purpose = 'invitation' and {_ALIVE} order by started_at desc",
+            f"select email, role, ends_at from link where purpose = 'invitation' and {ALIVE} order by started_at desc",
             {"now": time.time()},
         ).fetchall()
     return [Invitation(*row) for row in rows]
@@ -142,7 +142,7 @@ def withdraw_invitation(tenant: Tenant, email: str) -> None:
 
 def _found(row: tuple[Purpose, int | None, str, str] | None, purpose: Purpose) -> Link:
     if row is None:
-        raise NotFoundError(_ENDED, hint=_HINTS[purpose])
+        raise NotFoundError(ENDED, hint=_HINTS[purpose])
     return Link(*row)
 
 
