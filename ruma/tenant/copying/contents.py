@@ -147,6 +147,7 @@ LEFT_OUT: Mapping[str, str] = {
     "link.secret_hash": "a secret that signs in",
     "api_key.secret_hash": "a secret that lets programs in",
     "conversation.secret_hash": "the visitor's own secret",
+    "conversation.left_at": "a state of a conversation that is not kept, which is gone within minutes",
     "consent_setting.id": "always 1",
     "rights_request.is_reminded": "whether a mail about the date was sent",
     "visitor_link": "one-time links that prove an address",
