@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from ruma.business.mail import Outbox
+from ruma.chat.words import stem
 from ruma.config import Settings, load_settings
 from ruma.models.generator import Generator
 from ruma.server.app import create_app
@@ -199,19 +200,37 @@ def test_model_processes_end_and_caches_are_emptied(tmp_path_factory: pytest.Tem
     with home.open("acme") as tenant:
         forgetter = Forgetter(lambda: [tenant], lambda: generators, Outbox(home.settings))
         search_vectors(tenant, EMBEDDER.embed_question("delivery"), 3)
+        stem("marrowby")
         assert tenant.vectors
+        assert tenant._kept
 
         done = erase(tenant, "document", [list_documents(tenant)[0].id], forget=lambda: forgetter.forget(tenant))
         generators[:] = [Remembering()]
         later = forgetter.forget(tenant)
 
         assert tenant.vectors is None
+        assert tenant._kept == []
+        assert stem.cache_info().currsize <= 1  # of the empty word
         assert done.signed
         assert "was ended" in done.signed.receipt.checks[-1].text
         assert "within 20 seconds" in later.text
         assert isinstance(generators[0], Remembering)
         assert generators[0].forgotten == 0
         assert "No language model" in Forgetter(lambda: [], lambda: [], Outbox(home.settings)).forget(tenant).text
+
+
+def test_a_connection_that_is_in_use_is_not_kept_after_an_erasure(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It holds pages that it decrypted before; what is opened afterwards is kept again."""
+    home = Home(Settings(home=tmp_path_factory.mktemp("own"), key_source="machine"))
+    renew_tenant(home)
+    with home.open("acme") as tenant:
+        with tenant.reading() as db:
+            db.execute("select count(*) from document").fetchall()
+            tenant.forget()
+        assert tenant._kept == []
+        with tenant.writing() as db:
+            db.execute("select count(*) from document").fetchall()
+        assert len(tenant._kept) == 1
 
 
 def test_what_another_process_erased_is_forgotten_too(

@@ -47,6 +47,12 @@ def stem(word: str) -> str:
         return str(_PORTER.stemWord(word))
 
 
+def forget_words() -> None:
+    """Forget every word that was stemmed: of questions and of passages, those of a name among them."""
+    stem.cache_clear()
+    stem("")  # or the stemmer would hold the last one
+
+
 def subject_words(text: str) -> list[str]:
     """Return the different words of a text that are no stop words of its language, in order."""
     words = split_words(text)

@@ -1,14 +1,21 @@
 """Makes the running server forget what was erased: caches, mails that wait, and the memory of the model processes.
 
 Also what another process erased, a command for example: the server looks every few seconds.
+
+No object of the server holds anything of it then. What the objects of before have left in freed memory is overwritten
+when that is used again; whole pages of it go back to the system at once, which empties them.
 """
 
+import ctypes
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ruma.business.mail import Outbox
+from ruma.chat.words import forget_words, stem
 from ruma.errors import NotFoundError, StoreError
 from ruma.models.generator import Generator
 from ruma.tenant.erasing.erasures import last_erasure
@@ -39,6 +46,7 @@ class Forgetter:
         self._lock = threading.Lock()
         self._is_due = False
         self._ended_at = -PAUSE_SECONDS
+        self._request_caches: list[Any] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -55,15 +63,13 @@ class Forgetter:
 
     def forget(self, tenant: Tenant) -> Check:
         """Forget what was erased in a tenant, now or, for a model process that is at work, soon; say which."""
-        tenant.vectors = tenant.pairs = None
         with suppress(NotFoundError, StoreError):
-            self._outbox.forget(tenant)
             self._seen[tenant.id] = last_erasure(tenant)
         running = [one for one in self._generators() if one.is_running]
+        self._empty_caches(tenant)
+        self._clear_memory()
         if not running:
             return Check("memory", 0, 0, _NONE)
-        self._is_due = True
-        self._end_processes()
         is_ended = not self._is_due and not any(one.is_running for one in running)
         return Check("memory", len(running), 0, _ENDED if is_ended else _ENDS)
 
@@ -74,15 +80,34 @@ class Forgetter:
                     last = last_erasure(tenant)
                     if self._seen.setdefault(tenant.id, last) != last:
                         self._seen[tenant.id] = last
-                        tenant.vectors = tenant.pairs = None
-                        self._outbox.forget(tenant)
-                        self._is_due = True
-            self._end_processes()
+                        self._empty_caches(tenant)
+            self._clear_memory()
 
-    def _end_processes(self) -> None:
+    def _empty_caches(self, tenant: Tenant) -> None:
+        self._is_due = True
+        tenant.forget()
+        forget_words()
+        self._request_caches = self._request_caches or _find_request_caches()
+        for cache in self._request_caches:
+            cache.cache_clear()
+        with suppress(NotFoundError, StoreError):
+            self._outbox.forget(tenant)
+
+    def _clear_memory(self) -> None:
+        """End the model processes and give freed memory back, where that is due and was not done just before."""
         with self._lock:
             if not self._is_due or time.monotonic() - self._ended_at < PAUSE_SECONDS:
                 return
             self._is_due, self._ended_at = False, time.monotonic()
             for generator in self._generators():
                 generator.forget()
+            gc.collect()  # what failed is held in circles, with all that it worked on
+            with suppress(AttributeError):  # this C library has no such call
+                ctypes.CDLL(None).malloc_trim(0)
+
+
+def _find_request_caches() -> list[Any]:
+    """Return the caches of the libraries that read requests: addresses, with what was searched for, and cookies."""
+    # Looked for and not named: most of them are nothing that these libraries promise to have.
+    found = [one for one in gc.get_objects() if type(one) is type(stem)]
+    return [one for one in found if str(getattr(one, "__module__", "")).startswith(("litestar.", "urllib."))]

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -179,6 +180,18 @@ class Tenant:
                 break
         self.close()
         raise NotFoundError(f"The tenant {self.name} is not there any more.")
+
+    def forget(self) -> None:
+        """Let go of what is held of its content: indexes, and connections with the pages that they decrypted.
+
+        Connections that are in use go when they come back.
+        """
+        with self._lock:
+            self.vectors = self.pairs = None
+            self.manifest = replace(self.manifest)  # another one, so that no connection of before is kept
+            kept, self._kept = self._kept, []
+        for db in kept:
+            db.close()
 
     def close(self) -> None:
         """Close every connection that is not in use; those in use are closed when they come back."""

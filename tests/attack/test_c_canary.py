@@ -31,6 +31,7 @@ from ruma.tenant.knowledge.uploads import list_uploads
 from tests.attack.test_f_routes import HERE, ROUTES, address
 from tests.harness.canary import GOES, Used
 from tests.harness.process import RUMA, environ_of
+from tests.harness.remembering import remembered
 from tests.harness.residue import Needles, find_plaintext, find_residue, make_canaries
 from tests.harness.serving import Server
 from tests.serving import EMBEDDER, FLAGS, Running, make_tenant, sign_in
@@ -83,6 +84,11 @@ class Search:
                         contents += [(file.name, archive.read(name)) for name in archive.namelist()]
         return self.used.named(Needles(self.used.words(*kinds)).find(contents))
 
+    def in_objects(self, *kinds: str) -> dict[str, list[str]]:
+        """Return which marks of these kinds any living object of the server's process holds."""
+        server = self.used.server
+        return self.used.named(remembered(server.process.pid, server.temporary, self.used.words(*kinds)))
+
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
@@ -121,6 +127,9 @@ def test_c70_what_is_secret_or_was_only_said_is_not_even_stored(used: Used) -> N
 def test_c74_what_is_erased_is_nowhere_and_the_rest_is_there(used: Used) -> None:
     """Document, conversation, visitor and member, one after the other, while the server runs, and the tenant last."""
     search = Search(used)
+    used.open_everything()  # since it was killed
+    kept = search.in_objects(*GOES).keys()
+    assert {"document: title", "visitor: question"} < kept, "nothing is remembered before: this proves nothing"
     for place, kind in enumerate(GOES):
         receipt = used.erase(kind)
         assert receipt.is_complete, receipt.checks
@@ -128,6 +137,7 @@ def test_c74_what_is_erased_is_nowhere_and_the_rest_is_there(used: Used) -> None
         assert search.in_pages(kind, *left).keys() == used.names(*left)
         assert search.in_sealed_files(kind) == {}
     assert search.in_files() == {}
+    assert search.in_objects(*GOES) == {}
 
     saved = shutil.copytree(used.folder, used.server.working / "copy")
     assert find_residue(saved, used.key, used.words("tenant")), "the copy has nothing to be found: this proves nothing"

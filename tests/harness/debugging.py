@@ -22,7 +22,9 @@ def prepare_talkative_log() -> None:
 if __name__ == "__main__":
     from ruma.cli.main import app
     from ruma.cli.parts import Openers, guard_network
+    from tests.harness.remembering import listen
     from tests.serving import EMBEDDER
 
+    listen()
     listener_log, listener.prepare_log = listener.prepare_log, prepare_talkative_log
     app(prog_name="ruma", obj=Openers(embedder=lambda _: EMBEDDER, network=guard_network))

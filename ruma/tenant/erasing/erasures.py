@@ -338,6 +338,7 @@ def not_covered(db: "Database", kind: ErasedKind) -> tuple[NotCovered, ...]:
         NotCovered("backups", text if backups else f"{text} None is known of.", backups),
         _dated("exports", db, "export.made", "Exports that were taken away before may hold it."),
         NotCovered("blocks", "Freed disk blocks may hold encrypted bytes of it until they are used again."),
+        NotCovered("memory", "Freed memory of a running server may hold pieces of it until it is used again."),
         NotCovered("recovery-key", "Whoever has an old copy of the directory can read it with the recovery key."),
     ]
     if kind == "document":
