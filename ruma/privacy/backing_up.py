@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ruma import __version__
-from ruma.errors import ConflictError, DamagedError
+from ruma.errors import ConflictError, DamagedError, NotFoundError
 from ruma.tenant.clock import now
 from ruma.tenant.copying.backup_folder import BackupFolder, Snapshot, file_name, piece_key
 from ruma.tenant.copying.backups import (
@@ -63,9 +63,18 @@ def back_up(tenant: Tenant, folder: BackupFolder) -> Made:
     Raises:
         StoreError: The folder is full or cannot be used; the backups in it are as before.
         ConflictError: Documents were removed faster than they could be read.
+        NotFoundError: The tenant was deleted meanwhile; nothing that was read for this backup is left.
     """
     keep_backups(tenant, folder.id, [one.name for one in folder.snapshots()])
     name, number = folder.next_name(tenant.name)
+    try:
+        return _make(tenant, folder, name, number)
+    except NotFoundError:
+        folder.remove([name])
+        raise
+
+
+def _make(tenant: Tenant, folder: BackupFolder, name: str, number: int) -> Made:
     info = BackupInfo(name, folder.id, str(folder.folder), now(), is_whole=False)
     begin_backup(tenant, info)
     before = folder.written_bytes
@@ -109,6 +118,7 @@ def back_up(tenant: Tenant, folder: BackupFolder) -> Made:
         content_bytes=row_bytes + sum(one.size_bytes for one in listed),
         new_bytes=folder.written_bytes - before,
     )
+    tenant.check_present()  # what was read so far is there also when the directory is gone
     folder.commit(snapshot)
     finish_backup(tenant, info, size_bytes=snapshot.stored_bytes)
     return Made(snapshot, tuple(one.id for one in damaged))
