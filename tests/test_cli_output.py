@@ -1,7 +1,9 @@
 import io
 import json
 import re
+import subprocess
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from ruma.cli.output import (
     show_box,
     size,
 )
+from tests.harness.process import RUMA, environ_of
 
 ATTACKS = [
     "\x1b]52;c;cm0gLXJm\x07",  # writes the clipboard
@@ -148,3 +151,20 @@ def test_numbers_are_written_for_people() -> None:
     assert [size(n) for n in (0, 999, 1500, 23_000_000, 4.2e9)] == ["0 bytes", "999 bytes", "1.5 KB", "23 MB", "4.2 GB"]
     assert [duration(n) for n in (0.0123, 2.25, 125)] == ["12 ms", "2.2 s", "2 min 05 s"]
     assert [plural(n, "document") for n in (0, 1, 2000)] == ["0 documents", "1 document", "2,000 documents"]
+
+
+def test_a_full_disk_behind_the_output_is_one_sentence(tmp_path: Path) -> None:
+    """No traceback, and no exit code that says that all went well."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*RUMA, "plan", "list"],
+            env=environ_of(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: The output cannot be written: the disk that it goes to is full.")
+    assert len(ended.stderr.splitlines()) == 2

@@ -4,8 +4,11 @@ Exit codes: 0 done · 1 a problem that the message names, or a document that fai
 be understood · 130 stopped with Ctrl-C.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -63,6 +66,18 @@ class ShowErrors(TyperGroup):
             return super().invoke(ctx)
         except RumaError as exc:
             typer.echo(clean(f"Error: {exc}" + (f"\n{exc.hint}" if exc.hint else "")), err=True)
+            raise typer.Exit(1) from exc
+        except OSError as exc:
+            # What Ruma stores it writes elsewhere, and says so itself: this is where its output goes.
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again when it ends
+            with suppress(OSError):
+                typer.echo(
+                    "Error: The output cannot be written: the disk that it goes to is full.\n"
+                    "What the command did is done; only what it had to say is missing.",
+                    err=True,
+                )
             raise typer.Exit(1) from exc
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
