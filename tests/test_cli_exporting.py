@@ -1,12 +1,17 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
 
+from ruma.cli.exporting import _write
+from ruma.cli.unfinished import noted, remove_unfinished
 from ruma.config import load_settings
 from ruma.tenant.home import Home
 from ruma.tenant.keys import envelopes
@@ -116,3 +121,54 @@ def test_a_text_is_printed_and_corrected() -> None:
     assert "£4" in read_json("ask", "What does a loaf cost?")["text"]
     assert "unchanged" in str(read_json("ingest", "texts"))
     assert "£4" in read_json("ask", "What does a loaf cost?")["text"]
+
+
+def test_what_a_killed_export_left_in_clear_goes_with_the_next_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system without nameless files it has a name; that of a command which still writes is left alone."""
+    monkeypatch.delattr(os, "O_TMPFILE")
+    home, folder = load_settings().home, Path("elsewhere")
+    folder.mkdir()
+
+    def write_and_die(sink: Any) -> dict[str, Any]:
+        sink.write(b"in clear")
+        sink.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    child = os.fork()
+    if not child:
+        try:
+            _write(home, folder / "acme.zip", "", write_and_die)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert [one.read_bytes() for one in folder.iterdir()] == [b"in clear"], "nothing was left: this proves nothing"
+    at_work = folder / ".other.zip.01234567.part"
+    at_work.touch()
+
+    with noted(home, at_work):
+        assert run("tenant", "list").exit_code == 0
+        assert list(folder.iterdir()) == [at_work]
+
+    at_work.unlink()
+    assert run("export", "acme.zip").exit_code == 0
+    assert [one.name for one in Path().glob(".*.part")] == list((home / "unfinished").iterdir()) == []
+
+
+def test_a_file_that_was_to_be_kept_is_not_removed_for_what_a_note_says(tmp_path: Path) -> None:
+    """A note that names anything but a part removes nothing, and one of a disk that is away waits for it."""
+    home, kept, away = load_settings().home, tmp_path / "kept.zip", tmp_path / "away"
+    kept.touch()
+    away.mkdir()
+    (home / "unfinished").mkdir(mode=0o700)
+    for number, part in enumerate([kept, away / ".acme.zip.01234567.part"]):
+        (home / "unfinished" / str(number)).write_text(str(part))
+    away.rename(tmp_path / "unmounted")
+
+    remove_unfinished(home)
+    assert kept.exists()
+
+    (tmp_path / "unmounted").rename(away)
+    (away / ".acme.zip.01234567.part").touch()
+    remove_unfinished(home)
+    assert list(away.iterdir()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +57,7 @@ def export(
     with Parts(ctx, home=home) as parts:
         opened = parts.tenant(tenant)
         scope = _scope(opened, visitor, member)
-        about = _write(file, password, lambda sink: write_export(opened, scope, sink))
+        about = _write(parts.settings.home, file, password, lambda sink: write_export(opened, scope, sink))
         note_taken(opened, scope)
         if as_json:
             print_json({"file": file, "size_bytes": file.stat().st_size, **about})
@@ -161,48 +161,60 @@ def _read_password(file: Path | None, ask: bool, *, is_new: bool) -> str:
     return password
 
 
-def _write(file: Path, password: str, fill: Any) -> dict[str, Any]:
-    """Write a file of the operator's whole or not at all, for its owner alone."""
-    from ruma.tenant.keys.envelopes import EnvelopeWriter, make_envelope
+def _write(home: Path, file: Path, password: str, fill: Any) -> dict[str, Any]:
+    """Write a file of the operator's whole or not at all, for its owner alone; *fill* is told where to write to."""
+    from ruma.cli.unfinished import noted, part_of
     from ruma.tenant.private_files import sync_folder
 
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    part = part_of(file)
     try:
         for left in file.parent.glob(f".{glob.escape(file.name)}.*.part"):  # of one that was killed
             left.unlink()
-        descriptor, has_name = _open_new(part)
-        try:
-            with os.fdopen(descriptor, "wb") as raw:
-                os.fchmod(descriptor, 0o600)
-                sink: Sink = raw
-                envelope = EnvelopeWriter(make_envelope(password), raw.write) if password else None
-                about: dict[str, Any] = fill(envelope or sink)
-                if envelope:
-                    envelope.finish()
-                raw.flush()
-                os.fsync(descriptor)
-                # A link, unlike a rename, refuses to replace. What has no name is reached by its descriptor, which
-                # Python follows only where it is told of a folder, here of none that matters.
-                if has_name:
-                    os.link(part, file)
-                else:
-                    os.link(f"/proc/self/fd/{descriptor}", file, src_dir_fd=descriptor)
-        finally:
-            part.unlink(missing_ok=True)
+        unnamed = _open_unnamed(file.parent)
+        if unnamed is not None:
+            # A link, unlike a rename, refuses to replace. What has no name is reached by its descriptor, which
+            # Python follows only where it is told of a folder, here of none that matters.
+            descriptor = unnamed
+            about = _fill(
+                descriptor, password, fill, lambda: os.link(f"/proc/self/fd/{descriptor}", file, src_dir_fd=descriptor)
+            )
+        else:
+            with noted(home, part):
+                try:
+                    descriptor = os.open(
+                        part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                    )
+                    about = _fill(descriptor, password, fill, lambda: os.link(part, file))
+                finally:
+                    part.unlink(missing_ok=True)
         sync_folder(file.parent)
     except OSError as exc:
         raise StoreError(f"The file {file} cannot be written: {exc.strerror}.", hint="Nothing is left of it.") from exc
     return about
 
 
-def _open_new(part: Path) -> tuple[int, bool]:
-    """Open a new file, and tell whether it has the name *part*.
+def _fill(descriptor: int, password: str, fill: Any, name: Callable[[], None]) -> dict[str, Any]:
+    """Fill an open file, make it durable and give it its name."""
+    from ruma.tenant.keys.envelopes import EnvelopeWriter, make_envelope
 
-    It has none where the system allows that: then it is gone with its process, also when that is killed.
-    """
+    with os.fdopen(descriptor, "wb") as raw:
+        os.fchmod(descriptor, 0o600)
+        sink: Sink = raw
+        envelope = EnvelopeWriter(make_envelope(password), raw.write) if password else None
+        about: dict[str, Any] = fill(envelope or sink)
+        if envelope:
+            envelope.finish()
+        raw.flush()
+        os.fsync(descriptor)
+        name()
+    return about
+
+
+def _open_unnamed(folder: Path) -> int | None:
+    """Open a file without a name, which is gone with its process, also a killed one; None where there are no such."""
     unnamed = getattr(os, "O_TMPFILE", 0) if os.path.isdir("/proc/self/fd") else 0
     if unnamed:
         # Not every file system knows such files; what else is wrong is said when the name is opened.
         with suppress(OSError):
-            return os.open(part.parent, os.O_WRONLY | unnamed | os.O_CLOEXEC, 0o600), False
-    return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), True
+            return os.open(folder, os.O_WRONLY | unnamed | os.O_CLOEXEC, 0o600)
+    return None

@@ -112,10 +112,12 @@ class Parts:
     @cached_property
     def home(self) -> Home:
         """The home. From here on this process may hold keys, so its memory is kept to itself."""
+        from ruma.cli.unfinished import remove_unfinished
         from ruma.tenant.home import Home
         from ruma.tenant.keys.keys import harden_process
 
         harden_process()
+        remove_unfinished(self.settings.home)
         return Home(self.settings)
 
     @cached_property
