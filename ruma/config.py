@@ -105,6 +105,15 @@ class Settings:
     terms_version: str = ""
     """Which version of the terms this is; empty tells versions by what `terms` holds."""
 
+    stripe_key_file: str = ""
+    """A file that holds Stripe's secret key; empty takes no payments."""
+
+    stripe_webhook_file: str = ""
+    """A file that holds the secret with which Stripe signs what it tells this server."""
+
+    stripe_api: str = "https://api.stripe.com"
+    """Where Stripe is asked; a program on this machine that stands in for it may be named by http."""
+
     threads: int = 0
     """Processor threads for the models; 0 takes one for each core."""
 
@@ -125,6 +134,11 @@ class Settings:
     def models_folder(self) -> Path:
         """The folder of model files, shared by all tenants."""
         return self.home / "models"
+
+    @property
+    def takes_payments(self) -> bool:
+        """Whether the operator has said how Stripe is asked, and it may be: offline, it is not."""
+        return bool(self.stripe_key_file and self.stripe_webhook_file) and not self.offline
 
     @property
     def thread_count(self) -> int:
@@ -153,9 +167,20 @@ class Plan:
     receipts: int = 1095
     """Receipts of erasures and the register of requests: what proves, for three years, that a request was met."""
 
+    price: str = ""
+    """What it costs, as owners read it."""
 
-KINDS = tuple(field.name for field in fields(Plan) if field.name != "name")
-"""What a plan says something about."""
+    stripe_price: str = ""
+    """Stripe's number of the price that is paid for it; empty for a plan that only the operator gives."""
+
+
+FREE = "standard"
+"""The plan of a tenant that was given no other, and that pays for none."""
+
+KINDS = tuple(field.name for field in fields(Plan) if field.type is int)
+"""What a plan says something about, in days."""
+
+LONGEST_PRICE = 60
 
 MOST_DAYS = 3650
 
@@ -267,20 +292,41 @@ def _read_file(file: Path) -> dict[str, Any]:
 def _read_plans(file: Path, tables: Any) -> dict[str, Plan]:
     if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
         raise InputError(f"{file}: plans are tables.", hint="Write: [plans.short]")
-    plans = {"standard": Plan()}
+    plans = {FREE: Plan()}
     for name, table in tables.items():
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
             raise InputError(f"{file}: a plan cannot be called {name!r}.", hint="Use a-z, 0-9 and hyphens.")
-        if unknown := sorted(table.keys() - set(KINDS)):
+        if unknown := sorted(table.keys() - {*KINDS, "price", "stripe_price"}):
             raise InputError(
                 f"{file}: the plan {name} says something about {', '.join(unknown)}.",
-                hint=f"A plan has: {', '.join(KINDS)}, each in days.",
+                hint=f"A plan has: {', '.join(KINDS)}, each in days; and price, stripe_price.",
             )
-        for kind, days in table.items():
+        _check_price(file, name, table)
+        for kind in table.keys() & set(KINDS):
+            days = table[kind]
             if type(days) is not int or not 1 <= days <= MOST_DAYS:
                 raise InputError(f"{file}: the plan {name} keeps {kind} for 1 to {MOST_DAYS} days, not {days!r}.")
         plans[name] = Plan(name=name, **table)
+    priced = [plan.stripe_price for plan in plans.values() if plan.stripe_price]
+    if twice := next((one for one in priced if priced.count(one) > 1), ""):
+        raise InputError(f"{file}: two plans have the stripe_price {twice}.", hint="Each needs a price of its own.")
     return plans
+
+
+def _check_price(file: Path, name: str, table: dict[str, Any]) -> None:
+    shown, number = table.get("price", ""), table.get("stripe_price", "")
+    if not isinstance(shown, str) or len(shown) > LONGEST_PRICE or not shown.isprintable():
+        raise InputError(f"{file}: the price of the plan {name} is a line of up to {LONGEST_PRICE} characters.")
+    if not isinstance(number, str) or not re.fullmatch(r"(price_[A-Za-z0-9]{1,100})?", number):
+        raise InputError(
+            f"{file}: the stripe_price of the plan {name} is none of Stripe's numbers.",
+            hint='It looks like: stripe_price = "price_1PgafmB7WZ01zgkW"',
+        )
+    if name == FREE and number:
+        raise InputError(
+            f"{file}: the plan {FREE} cannot be paid for: it is what everybody has who pays for none.",
+            hint="Give the price to a plan of another name.",
+        )
 
 
 _SWITCH = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
@@ -302,6 +348,13 @@ def _checked(name: str, value: Any, kind: Any, source: str) -> Any:
         )
     if name == "mail_from" and value and not re.fullmatch(r"[^\s@<>,;\"]+@[A-Za-z0-9.-]+", value):
         raise InputError(f"The setting mail_from must be a mail address, not {value!r} (from {source}).")
+    if name == "stripe_api" and not re.fullmatch(
+        r"https://[A-Za-z0-9.-]+(:\d+)?|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", value
+    ):
+        raise InputError(
+            f"The setting stripe_api cannot be {value!r} (from {source}).",
+            hint="It begins with https://, or is a program on this machine, such as http://127.0.0.1:12111.",
+        )
     if (
         (name in {"port", "smtp_port"} and not 0 <= value <= 65535)
         or (name in {"threads", "max_file_mb"} and value < 0)

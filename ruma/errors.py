@@ -13,6 +13,8 @@ RumaError
 ├── TooManyError           too much in too short a time; `retry_seconds` says when again
 ├── ModelError             a model failed to load or to run
 ├── MailError              a mail could not be sent
+├── BillingError           Stripe could not be asked, or did not do it
+│   └── NoCustomerError    Stripe has no customer of the number that is kept here
 ├── KeyStoreError          no key source can be used, or it did not keep or give back a key
 │   ├── KeyMissingError    the key source has no key for this tenant
 │   └── WrongKeyError      the key is another tenant's, or damaged
@@ -90,6 +92,14 @@ class ModelError(RumaError):
 
 class MailError(RumaError):
     """A mail could not be sent: the operator's mail server is not set up, not reached, or did not take it."""
+
+
+class BillingError(RumaError):
+    """What is paid could not be asked or changed: Stripe was not reached, or did not do it."""
+
+
+class NoCustomerError(BillingError):
+    """Stripe has no customer of that number: it was deleted there, or the key is of another account or mode."""
 
 
 class KeyStoreError(RumaError):

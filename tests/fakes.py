@@ -1,9 +1,16 @@
-"""Parts that stand in for slow ones: real subclasses with a rule, no mocks."""
+"""Parts that stand in for slow ones, and for Stripe, which no test reaches: real subclasses with a rule, no mocks."""
 
 import hashlib
+import hmac
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -123,3 +130,109 @@ class BrokenGenerator(EchoGenerator):
     def _break(self, words: Iterator[str]) -> Iterator[str]:
         yield from words
         raise ModelError("The language model stopped; the answer is incomplete.")
+
+
+@dataclass
+class StripeAsked:
+    """One request that the stand-in for Stripe got."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    form: dict[str, str]
+
+
+class FakeStripe(ThreadingHTTPServer):
+    """Answers on this machine as Stripe's API does to the few requests that are made of it, and signs events."""
+
+    KEY, SECRET = "sk_test_4eC39HqLyjWDarjtT1zdp7dc", "whsec_c0ffeec0ffeec0ffeec0ffeec0ffeec0"
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        """Listen on a free port, with no customer."""
+        super().__init__(("127.0.0.1", 0), _StripeAnswers)
+        self.asked: list[StripeAsked] = []
+        self.customers: dict[str, str] = {}
+        """The numbers of customers by the key that makes the same request give the same one."""
+        self.paid: dict[str, list[dict[str, Any]]] = {}
+        """What each customer pays for, the newest first."""
+        self.failing: list[int | float] = []
+        """What the next requests get: a status, or seconds of silence."""
+
+    @property
+    def url(self) -> str:
+        """Return where it is asked."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        """Write the secrets into files and return the settings of a server that asks it."""
+        for name, secret in (("key", self.KEY), ("webhook", self.SECRET)):
+            (folder / f"stripe.{name}").write_text(f"{secret}\n")
+        files = {f"stripe_{name}_file": str(folder / f"stripe.{name}") for name in ("key", "webhook")}
+        return {**files, "stripe_api": self.url}
+
+    def pay(self, customer: str, price: str, *, status: str = "active") -> None:
+        """Have a customer pay a price, beside and newer than what it pays already."""
+        paid = self.paid.setdefault(customer, [])
+        number = len(paid) + 1
+        items = {"data": [{"id": f"si_{number}", "price": {"id": price}}]}
+        paid.insert(0, {"id": f"sub_{number}", "status": status, "customer": customer, "items": items})
+
+    def event(
+        self, kind: str, customer: str, *, tenant: str = "acme", number: str = "evt_1", at: float | None = None,
+        secret: str = "",
+    ) -> tuple[bytes, dict[str, str]]:  # fmt: skip
+        """Return the body and the headers of an event as it is posted to a server."""
+        about = {"object": "x", "customer": customer, "metadata": {"tenant": tenant}}
+        body = json.dumps({"id": number, "type": kind, "data": {"object": about}}).encode()
+        at = int(time.time() if at is None else at)
+        signed = hmac.new((secret or self.SECRET).encode(), f"{at}.".encode() + body, "sha256").hexdigest()
+        return body, {"Stripe-Signature": f"t={at},v1={signed},v0={'0' * 64}", "Content-Type": "application/json"}
+
+
+class _StripeAnswers(BaseHTTPRequestHandler):
+    """Answers one request of those that Ruma makes of Stripe."""
+
+    server: FakeStripe
+
+    def do_GET(self) -> None:
+        """List what a customer pays for."""
+        self._answer("")
+
+    def do_POST(self) -> None:
+        """Make a customer, or a page."""
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, body: str) -> None:
+        path, _, query = self.path.partition("?")
+        form = dict(parse_qsl(body or query))
+        self.server.asked.append(StripeAsked(self.command, path, dict(self.headers.items()), form))
+        failing = self.server.failing.pop(0) if self.server.failing else 0
+        if isinstance(failing, float):
+            time.sleep(failing)
+            return
+        status, answer = (failing, {"error": {"code": "api_error"}}) if failing else self._find(path, form)
+        sent = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
+
+    def _find(self, path: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        stripe = self.server
+        if self.headers["Authorization"] != f"Bearer {stripe.KEY}":
+            return 401, {"error": {"message": f"Invalid API Key provided: {self.headers['Authorization']}"}}
+        if path == "/v1/customers":
+            once = self.headers["Idempotency-Key"]
+            return 200, {"id": stripe.customers.setdefault(once, f"cus_{len(stripe.customers) + 1}")}
+        if form.get("customer") not in stripe.customers.values():
+            message = f"No such customer: {form.get('customer')}"
+            return 400, {"error": {"code": "resource_missing", "param": "customer", "message": message}}
+        if path == "/v1/subscriptions":
+            return 200, {"data": stripe.paid.get(form["customer"], [])}
+        host = "checkout" if path == "/v1/checkout/sessions" else "billing"
+        return 200, {"url": f"https://{host}.stripe.example/p/{len(stripe.asked)}"}

@@ -4,6 +4,7 @@ The routes are read from the application: a new one fails here until the walk us
 """
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,7 @@ from ruma.tenant.people.members import create_member, find_member
 from ruma.tenant.people.second_factor import enable_second_factor
 from ruma.tenant.tenant import Tenant
 from tests.attack.test_f_routes import ROUTES
+from tests.fakes import FakeStripe
 from tests.mailing import mail_server
 from tests.serving import EMBEDDER, FLAGS, PASSWORD, QUESTION, make_tenant, sign_in
 
@@ -57,9 +59,9 @@ NOTED_NOWHERE = {
 class Walk:
     """Uses routes, and looks after each what was noted."""
 
-    def __init__(self, client: TestClient[Litestar], tenant: Tenant) -> None:
+    def __init__(self, client: TestClient[Litestar], tenant: Tenant, stripe: FakeStripe) -> None:
         """Begin with nothing used."""
-        self.client, self.tenant = client, tenant
+        self.client, self.tenant, self.stripe = client, tenant, stripe
         self.used: set[tuple[str, str]] = set()
         self.wrong: list[str] = []
 
@@ -89,11 +91,13 @@ class Walk:
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """Return what uses the routes of a server that can send mail."""
     terms = tmp_path_factory.mktemp("terms") / "terms.txt"
-    with mail_server() as mailbox:
+    with mail_server() as mailbox, FakeStripe() as stripe:
+        threading.Thread(target=stripe.serve_forever, args=[0.02], daemon=True).start()
         mail = {"smtp_host": "127.0.0.1", "smtp_port": mailbox.port, "smtp_security": "none"}
         flags = {
             **FLAGS,
             **mail,
+            **stripe.settings(tmp_path_factory.mktemp("stripe")),
             "mail_from": "a@b.example",
             "home": tmp_path_factory.mktemp("home"),
             "terms": str(terms),
@@ -101,10 +105,12 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
         terms.write_text("Be kind.")
         home = Home(load_settings(flags, {}))
         make_tenant(home)
+        (home.settings.home / "ruma.toml").write_text('[plans.year]\nstripe_price = "price_1year"\n')
         app = create_app(home, lambda: EMBEDDER, lambda _: None)
         with TestClient(app, base_url=HERE) as client, home.open("acme") as tenant:
             client.follow_redirects = False
-            yield Walk(client, tenant)
+            yield Walk(client, tenant, stripe)
+            stripe.shutdown()
 
 
 def talk(walk: Walk, email: str) -> tuple[str, int]:
@@ -319,6 +325,17 @@ def walk_settings(walk: Walk, owner: dict[str, str]) -> None:
         walk("POST", f"{one}/{what}", owner, n=ids[1:], data=fields)
 
 
+def walk_billing(walk: Walk, owner: dict[str, str]) -> None:
+    """Choose a plan and look at the bills, by pages and API, and hear that it is paid."""
+    walk("POST", f"{API}/billing/checkout", owner, json={"plan": "year"})
+    walk("POST", f"{API}/billing/portal", owner)
+    walk("POST", "/t/{name}/settings/plan", owner, data={"plan": "year"})
+    walk("POST", "/t/{name}/settings/billing", owner, data={})
+    walk.stripe.pay("cus_1", "price_1year")
+    body, headers = walk.stripe.event("customer.subscription.updated", "cus_1")
+    walk("POST", "/billing/stripe", headers, content=body)
+
+
 def test_every_change_is_noted_and_no_question(walk: Walk) -> None:
     """Each route that may change something is used once at least; what is noted nowhere is on the list above."""
     walk_visitors(walk)
@@ -327,6 +344,7 @@ def test_every_change_is_noted_and_no_question(walk: Walk) -> None:
     walk_inbox(walk, owner)
     walk_privacy(walk, owner)
     walk_settings(walk, owner)
+    walk_billing(walk, owner)
 
     assert not walk.wrong, "\n".join(walk.wrong)
     assert walk.used == {(method, path) for method, path, _ in ROUTES if method not in ("GET", "HEAD")}

@@ -197,6 +197,21 @@ def visitor_link_notice(
     )
 
 
+def plan_notices(
+    profile: Profile, owners: Iterable[str], *, origin: str, tenant: str, plan: str, days: int, is_paid: bool
+) -> list[Mail]:
+    """Return what tells the owners that their plan is another one, because of what they pay."""
+    business = profile.business_name or tenant
+    why = "It is paid for at Stripe, which has the receipt." if is_paid else "Nothing is paid for at Stripe any more."
+    text = (
+        f"Your plan is now {plan}. {why}\n\n"
+        f"From now on conversations are kept for {days} days at most: what is older is removed within a day.\n\n"
+        f"The plan, and the way to your bills:\n{_address(origin, tenant, 'settings')}\n"
+    )
+    subject = f"{business}: your plan is now {plan}"
+    return [Mail(one, subject, text, from_name=business, occasion="another plan") for one in owners]
+
+
 def trial_notice(profile: Profile, *, tenant: str, to: str) -> Mail:
     """Return a mail that only shows that mail arrives."""
     business = profile.business_name or tenant

@@ -20,6 +20,7 @@ from ruma.cli import (
     api_keys,
     audit,
     backups,
+    billing,
     chatting,
     conversations,
     demonstration,
@@ -322,6 +323,13 @@ _add_group(
         "list": (retention.list_plans, "ruma plan list"),
         "set": (retention.set_plan, "ruma plan set acme standard"),
     },
+)
+_add_group(
+    _SET_UP,
+    "billing",
+    "Show who pays for which plan, and ask Stripe again.",
+    {"refresh": (billing.refresh, "ruma billing refresh --tenant acme")},
+    alone=billing.show,
 )
 _add_group(
     _PRIVACY,

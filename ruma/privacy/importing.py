@@ -46,6 +46,7 @@ NOT_IMPORTED = {
     "policy_version": "the policy is of this installation",
     "erasure": "the receipts are signed by the tenant that erased; the export keeps them to be read",
     "retention": "the plan is the operator's to give",
+    "billing": "the customer number is of the account at Stripe that the other operator has",
 }
 """What is in an export to be read, and is not stored by an import, and why."""
 

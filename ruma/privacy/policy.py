@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from ruma.config import Plan, Settings
 from ruma.offline import is_here
 from ruma.tenant.agents import Agent, read_agent
+from ruma.tenant.billing import read_customer
 from ruma.tenant.connections import Recipient, list_recipients
 from ruma.tenant.conversing.consents import read_keeping
 from ruma.tenant.keeping.plans import read_plan
@@ -32,6 +34,8 @@ class Facts:
     plan: Plan
     recipients: tuple[Recipient, ...]
     keeping: str
+    is_customer: bool
+    """Whether Stripe gave the business a number that is stored here."""
 
     @property
     def business(self) -> str:
@@ -43,6 +47,14 @@ class Facts:
         """Whether the operator has said how mail is sent, and it may be."""
         is_named = bool(self.settings.smtp_host and self.settings.mail_from)
         return is_named and (not self.settings.offline or is_here(self.settings.smtp_host))
+
+    @property
+    def stripe_hosts(self) -> set[str]:
+        """Where Stripe is asked, and was; empty where nothing is paid and nothing was."""
+        hosts = {one.host for one in self.recipients if one.purpose.startswith("billing: ")}
+        if self.settings.takes_payments:
+            hosts.add(urlsplit(self.settings.stripe_api).hostname or "")
+        return hosts
 
 
 @dataclass(frozen=True)
@@ -113,4 +125,5 @@ def gather_facts(tenant: Tenant, settings: Settings) -> Facts:
             read_plan(tenant, settings),
             tuple(list_recipients(tenant)),
             read_keeping(tenant),
+            bool(read_customer(tenant)),
         )

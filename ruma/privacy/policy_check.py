@@ -14,6 +14,7 @@ from ruma.offline import is_offline
 from ruma.privacy.consent import STORAGE
 from ruma.privacy.policy import Facts, Policy
 from ruma.privacy.policy_pages import Page, find_elsewhere, find_stores, listed, read_said
+from ruma.tenant.billing import read_customer
 from ruma.tenant.connections import READS_SOURCE, list_recipients
 from ruma.tenant.conversing.consents import PASSING_SECONDS
 from ruma.tenant.policy_evidence import (
@@ -42,7 +43,7 @@ TABLES = {
     },
     "the business's documents and settings": {
         "agent", "profile", "source", "document", "chunk", "vector", "sentence_vector", "search_index", "upload",
-        "consent_setting", "retention", "hold", "retention_mark", "export", "file_key", "page_key",
+        "consent_setting", "retention", "billing", "hold", "retention_mark", "export", "file_key", "page_key",
     },
     "records that prove what was done": {
         "audit", "audit_start", "connection", "policy_version", "policy_check", "rights_request", "rights_request_step",
@@ -158,13 +159,20 @@ def log_is_shortened(system: System) -> str:
 
 
 def no_payment_data(system: System) -> str:
-    """Check that no table and no column is about payments."""
+    """Check that no table and no column is about payments, but the one customer number where that is told of."""
+    tables = list_tables(system.tenant)
     names = {
         f"{table}.{column}"
-        for table, columns in list_tables(system.tenant).items()
+        for table, columns in tables.items()
         for column in (table, *columns)
         if _PAYMENT.search(column)
-    }
+    } - {"billing.billing"}
+    names |= {f"billing.{column}" for column in tables.get("billing", ()) if column not in ("id", "customer")}
+    customer = read_customer(system.tenant)
+    if customer and not re.fullmatch(r"cus_[A-Za-z0-9]{1,100}", customer):
+        names.add("something in place of a customer number")
+    if customer and not (system.facts.is_customer or system.facts.settings.takes_payments):
+        names.add("a customer number, of which the policy says nothing")
     return listed("The database has", names)
 
 
@@ -226,7 +234,9 @@ def ledger_is_as_said(system: System) -> str:
     strange = {
         f"{one.host}:{one.port} ({one.purpose})"
         for one in list_recipients(system.tenant)
-        if one.purpose not in _BY_OPERATOR and not (is_named(one.purpose) and one.host in named)
+        if one.purpose not in _BY_OPERATOR
+        and not (is_named(one.purpose) and one.host in named)
+        and not (one.purpose.startswith("billing: ") and one.host in system.facts.stripe_hosts)
     }
     return listed("The ledger has connections that the policy does not name", strange)
 

@@ -66,9 +66,18 @@ def _collected(facts: Facts) -> tuple[Statement, ...]:
         ),
         Statement(
             "payments",
-            "Payments: none are taken here, and no payment data is stored.",
+            _payments(facts),
             check.no_payment_data,
         ),
+    )
+
+
+def _payments(facts: Facts) -> str:
+    if not facts.settings.takes_payments and not facts.is_customer:
+        return "Payments: none are taken here, and no payment data is stored."
+    return (
+        f"Payments: {facts.business} pays for its plan on pages of Stripe. No card, no bank account and no bill is "
+        "stored here: only the plan, and the customer number that Stripe gives the business. Visitors pay nothing here."
     )
 
 
@@ -193,13 +202,21 @@ def _recipients(facts: Facts) -> str:
             f"Pages that {facts.business} gave as documents were fetched from {', '.join(websites)}: whoever runs "
             f"these websites learns which page was asked for, and from which server, and nothing of you. {ledger}"
         )
-    if not hosts:
+    told = []
+    if hosts:
+        told.append(
+            f"The mail server that carries mail to you and to the business: {', '.join(sorted(hosts))}. Mail holds "
+            "what a visitor wrote to a person, a person's reply, or a link to sign in or to one's own data."
+        )
+    if facts.stripe_hosts:
+        told.append(
+            f"Stripe ({', '.join(sorted(facts.stripe_hosts))}), where {facts.business} pays for its plan: it is told "
+            "the name of the business's directory here, its customer number and the price that is chosen, and nothing "
+            "of visitors. What a member enters on Stripe's pages goes to Stripe alone."
+        )
+    if not told:
         return f"Nobody else. No conversation and no document leaves this server. {ledger}"
-    return (
-        f"The mail server that carries mail to you and to the business: {', '.join(sorted(hosts))}. Mail holds what a "
-        "visitor wrote to a person, a person's reply, or a link to sign in or to one's own data. Nobody else receives "
-        f"anything: questions are answered on this server. {ledger}"
-    )
+    return f"{' '.join(told)} Nobody else receives anything: questions are answered on this server. {ledger}"
 
 
 def _browser(facts: Facts) -> tuple[Statement, ...]:

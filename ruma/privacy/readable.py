@@ -36,6 +36,7 @@ _TITLES = {
     "agent": "Agent",
     "api_key": "API keys",
     "audit": "Audit log",
+    "billing": "Customer number at Stripe",
     "consent_setting": "Whether conversations are kept",
     "originals": "Original files",
     "policy_version": "Privacy policy, each version",

@@ -19,6 +19,7 @@ from ruma.server.addresses import PublicAddress
 from ruma.server.api.describing import describe_api
 from ruma.server.api.health import show_health
 from ruma.server.api.routes import openai_api, tenant_api
+from ruma.server.billing import SeenEvents
 from ruma.server.chores import do_chores
 from ruma.server.failures import respond_to_failure
 from ruma.server.guarding import CarefulRequest, check_request, guarded_headers
@@ -27,6 +28,7 @@ from ruma.server.pages import (
     account,
     agent,
     audit,
+    billing,
     chat,
     conversations,
     correcting,
@@ -90,6 +92,7 @@ _PAGES = (
     *usage.USAGE,
     *conversations.INBOX_PAGES,
     *settings.SETTINGS,
+    *billing.BILLING,
     *privacy.PRIVACY,
     my_data.show_my_data,
     *exports.EXPORT_PAGES,
@@ -156,6 +159,7 @@ def create_app(
     """
     resources = Resources(home, open_embedder, open_generator)
     limits = Limits(visitor_questions=home.settings.visitor_questions, tenant_questions=home.settings.tenant_questions)
+    seen_events = SeenEvents()
     seats = Turns(finding=MAX_FINDING, writing=MAX_WRITING)
     intake = Intake()
 
@@ -185,6 +189,7 @@ def create_app(
             "limits": Provide(lambda: limits, sync_to_thread=False),
             "principal": Provide(principal_of_request, sync_to_thread=False),
             "seats": Provide(lambda: seats, sync_to_thread=False),
+            "seen_events": Provide(lambda: seen_events, sync_to_thread=False),
             "intake": Provide(lambda: intake, sync_to_thread=False),
             "tenant": Provide(tenant_of_request),
         },

@@ -47,7 +47,7 @@ def post_request_notices(tenant: Tenant, outbox: Outbox, origin: str, requests: 
     if not outbox.is_set_up or count_requests(tenant, today().isoformat()).open > MOST_OPEN:
         return
     for mail in request_notices(
-        read_profile(tenant), _owners(tenant), origin=origin, tenant=tenant.name, requests=requests
+        read_profile(tenant), owner_addresses(tenant), origin=origin, tenant=tenant.name, requests=requests
     ):
         outbox.post(mail, tenant)
 
@@ -56,9 +56,12 @@ def _remind(tenant: Tenant, outbox: Outbox, origin: str) -> None:
     due = take_due_soon(tenant)
     if not due:
         return
-    for mail in due_notices(read_profile(tenant), _owners(tenant), origin=origin, tenant=tenant.name, requests=due):
+    for mail in due_notices(
+        read_profile(tenant), owner_addresses(tenant), origin=origin, tenant=tenant.name, requests=due
+    ):
         outbox.post(mail, tenant)
 
 
-def _owners(tenant: Tenant) -> list[str]:
+def owner_addresses(tenant: Tenant) -> list[str]:
+    """Return where the owners get mail."""
     return [member.email for member in list_members(tenant) if member.role == "owner" and not member.is_disabled]

@@ -37,6 +37,8 @@ STATUS: dict[type[errors.RumaError], tuple[int, str]] = {
     errors.TooManyError: (429, "too_many"),
     errors.ModelError: (503, "model_failed"),
     errors.MailError: (503, "mail_failed"),
+    errors.BillingError: (503, "billing_failed"),
+    errors.NoCustomerError: (503, "no_customer"),
     errors.KeyStoreError: (500, "key_store_failed"),
     errors.KeyMissingError: (500, "key_missing"),
     errors.WrongKeyError: (500, "wrong_key"),

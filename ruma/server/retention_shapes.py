@@ -1,9 +1,9 @@
 """What the API takes and gives about what is kept, legal holds and the audit log, with an example of each."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ruma.config import Plan
+from ruma.config import KINDS, Plan
 from ruma.privacy.retention import Kept
 from ruma.tenant.audit import AuditCheck, AuditEntry
 from ruma.tenant.keeping.holds import Hold
@@ -139,7 +139,7 @@ class AuditState:
 
 def plan_of(plan: Plan) -> PlanDays:
     """Return a plan as the API shows it."""
-    return PlanDays(**asdict(plan))
+    return PlanDays(plan.name, *(getattr(plan, kind) for kind in KINDS))
 
 
 def hold_of(hold: Hold) -> HoldInfo:

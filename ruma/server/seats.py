@@ -107,15 +107,30 @@ class TenantSeats:
 
 
 class Turns:
-    """The two lines of a server: for finding evidence, which takes the processor, and for writing with the model."""
+    """The lines of a server: for finding evidence, which takes the processor, for writing, and for asking Stripe."""
 
     def __init__(self, *, finding: int, writing: int) -> None:
         """Set how many answers are begun at once, and how many a language model writes at once."""
         self.finding = Seats(finding, most_waiting=1000, most_of_one=400)
         self.writing = Seats(writing, most_waiting=200, most_of_one=50)
+        # One at a time: what Stripe answered last is what is written last, and a slow answer holds no second thread.
+        self.asking_stripe = Seats(1, most_waiting=200, most_of_one=3)
         # Threads of their own: a page, or the check of who asks, waits for none of them.
         self.threads = ThreadPoolExecutor(finding, "find")
         """One a seat for finding."""
+
+    def at_stripe(self, tenant_id: str) -> "TenantSeats":
+        """Return the place of an owner who wants to be led to Stripe.
+
+        Raises:
+            TooManyError: Too many wait already.
+        """
+        try:
+            self.asking_stripe.check_room(tenant_id)
+        except TooManyError as exc:
+            text = "Stripe is being asked already."
+            raise TooManyError(text, hint="Try again in 10 seconds.", retry_seconds=exc.retry_seconds) from exc
+        return self.asking_stripe.of(tenant_id)
 
     def close(self) -> None:
         """Let the threads end."""

@@ -50,6 +50,7 @@ UNMARKED = {
     "audit": "numbers and names of actions",
     "audit_start": "a hash",
     "backup": "where backups lie",
+    "billing": "the number that Stripe gave the business",
     "connection": "hosts that the operator set up",
     "consent": "a choice, without a text",
     "erasure": "receipts and fingerprints",

@@ -50,6 +50,8 @@ PUBLISHED = {
     ("PATCH", "/t/{name}/api/visitor/conversations/{conversation_id}/details"),
     ("DELETE", "/t/{name}/api/visitor/conversations/{conversation_id}"),
     ("GET", "/t/{name}/privacy/{number}"),
+    # Signed by Stripe, with a secret that this server shares with it.
+    ("POST", "/billing/stripe"),
 }
 """Every route that anyone may call. Who adds one here has thought about it."""
 

@@ -9,7 +9,15 @@ from litestar.openapi.spec import Example
 from litestar.types import ControllerRouterHandler, Dependencies
 
 from ruma import __version__
-from ruma.server import agent_shapes, erasure_shapes, export_shapes, policy_shapes, retention_shapes, rights_shapes
+from ruma.server import (
+    agent_shapes,
+    billing_shapes,
+    erasure_shapes,
+    export_shapes,
+    policy_shapes,
+    retention_shapes,
+    rights_shapes,
+)
 from ruma.server.api import inbox_examples, member_examples
 from ruma.server.failures import Failure, Problem
 from ruma.server.shapes import (
@@ -77,6 +85,7 @@ _EXAMPLES: dict[type, Any] = {
     **rights_shapes.EXAMPLES,
     **policy_shapes.EXAMPLES,
     **retention_shapes.EXAMPLES,
+    **billing_shapes.EXAMPLES,
     **erasure_shapes.EXAMPLES,
 }
 _SENT = {
@@ -89,6 +98,7 @@ _SENT = {
     **export_shapes.SENT,
     **rights_shapes.SENT,
     **retention_shapes.SENT,
+    **billing_shapes.SENT,
     **erasure_shapes.SENT,
 }
 _FAILURES = {
@@ -117,7 +127,10 @@ _FAILURES = {
         "Something must be done first, such as adding documents.",
         Problem("not_ready", "There are no documents yet.", "ruma ingest FOLDER"),
     ),
-    503: ("The language model stopped.", Problem("model_failed", "The language model stopped.", "Ask again.")),
+    503: (
+        "The language model, or a server that had to be asked, did not do it.",
+        Problem("model_failed", "The language model stopped.", "Ask again."),
+    ),
 }
 _STREAM = """event: evidence
 data: {"citations":[{"number":1,"title":"Delivery","quote":"Delivery in Marrowby town costs …"}],"is_declined":false}

@@ -5,6 +5,7 @@ from litestar import Router
 from ruma.server.api import (
     agent,
     api_keys,
+    billing,
     chat,
     conversation,
     conversations,
@@ -49,6 +50,7 @@ def tenant_api() -> Router:
             *privacy.ROUTES,
             *profile.ROUTES,
             *retention.ROUTES,
+            *billing.ROUTES,
             *pairs.ROUTES,
             *sources.ROUTES,
         ],

@@ -9,9 +9,11 @@ from litestar.di import NamedDependency
 
 from ruma.business.mail import send_mail
 from ruma.business.notices import trial_notice
+from ruma.config import FREE
 from ruma.errors import InputError, MailError
 from ruma.privacy.policy import write_policy
 from ruma.server.access import MANAGE, Principal
+from ruma.server.billing import describe_billing
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
@@ -26,7 +28,7 @@ def show_settings(
     request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]
 ) -> Response[str]:
     """Show the page."""
-    return _page(request, tenant, resources, read_profile(tenant))
+    return settings_page(request, tenant, resources, read_profile(tenant))
 
 
 @post("/t/{name:str}/settings", policy=MANAGE, include_in_schema=False)
@@ -39,7 +41,7 @@ async def save_settings(
     wrong = await sync_to_thread(_change, tenant, sent)
     await sync_to_thread(write_policy, tenant, resources.home.settings)
     if wrong:
-        return await sync_to_thread(_page, request, tenant, resources, Profile(**sent), wrong)
+        return await sync_to_thread(settings_page, request, tenant, resources, Profile(**sent), wrong)
     return lead_to(tenant, "settings", done="saved")
 
 
@@ -56,7 +58,7 @@ async def try_mail(
     except MailError as exc:
         problem = Problem("mail_failed", str(exc), exc.hint)
         profile = await sync_to_thread(read_profile, tenant)
-        return await sync_to_thread(_page, request, tenant, resources, profile, {}, problem)
+        return await sync_to_thread(settings_page, request, tenant, resources, profile, problem=problem, status=409)
     return lead_to(tenant, "settings", done="sent")
 
 
@@ -79,27 +81,32 @@ def _try_mail(tenant: Tenant, principal: Principal, resources: Resources) -> Non
     send_mail(resources.home.settings, notice, TenantLedger(tenant))
 
 
-def _page(
+def settings_page(
     request: Request[Any, Any, Any],
     tenant: Tenant,
     resources: Resources,
     profile: Profile,
     wrong: dict[str, Problem] | None = None,
     problem: Problem | None = None,
+    status: int = 200,
 ) -> Response[str]:
+    """Return the page, with what is wrong in it, or what failed."""
     settings = resources.home.settings
     return show_member_page(
         "settings.html",
         request,
         tenant,
         current="settings",
-        status=400 if wrong else 409 if problem else 200,
+        status=400 if wrong else status,
         problem=problem,
         profile=profile,
         wrong={name: f"{one.message} {one.hint}".strip() for name, one in (wrong or {}).items()},
         sends_mail=resources.outbox.is_set_up,
         mail_from=settings.mail_from,
         keeping=read_keeping(tenant),
+        billing=describe_billing(tenant, settings) if settings.stripe_key_file else None,
+        free_plan=FREE,
+        is_offline=settings.offline,
     )
 
 

@@ -32,6 +32,7 @@ NOTICES = {
     "unread": "Marked as not read.",
     "deleted": "Deleted. The receipt is under Privacy, Erasures.",
     "erased": "Erased. This is the receipt.",
+    "paid": "Thank you. The plan is yours as soon as Stripe says that it is paid, mostly within a minute.",
     "closed": "Closed.",
     "opened": "Opened again.",
     "signed-out": "You are signed out.",

@@ -108,6 +108,7 @@ FLAT = (
         of_visitor="subject in (select 'conversation ' || value from json_each(:conversations))",
     ),
     Table("retention", "plan shortened"),
+    Table("billing", "customer"),
     Table(
         "hold",
         "id conversation_id reason set_by_kind set_by_id set_at until ended_at",
@@ -163,6 +164,7 @@ LEFT_OUT: Mapping[str, str] = {
     "profile.id": "always 1",
     "agent.id": "always 1",
     "retention.id": "always 1",
+    "billing.id": "always 1",
     "retention.promised": "a copy of the operator's settings",
     "retention.believed_at": "a state of this machine's clock",
     "retention.boot": "a state of this machine's clock",

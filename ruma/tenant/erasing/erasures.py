@@ -351,6 +351,12 @@ def not_covered(db: "Database", kind: ErasedKind) -> tuple[NotCovered, ...]:
             "Counters of failed sign-ins hold a keyed hash for up to 90 days; entries of the audit log hold a number."
         )
         found.append(NotCovered("register", text))
+    if kind in ("tenant", "member") and db.execute("select customer from billing").fetchone()[0]:
+        text = (
+            "Stripe keeps its own record of what was paid, and of what a member entered on its pages. What is paid for "
+            "there goes on until it is ended there."
+        )
+        found.append(NotCovered("billing", text))
     if kind in ("conversation", "visitor"):
         found.append(NotCovered("mail", "Mails that were sent, to the visitor or about the conversation."))
         text = "The register of requests about data keeps what was asked, and how it was answered."

@@ -49,7 +49,8 @@ class NotCovered:
     """A place that the erasure does not reach."""
 
     what: str
-    """`backups`, `exports`, `recovery-key`, `copies`, `blocks`, `files`, `mail`, `register` or `keyring`."""
+    """`backups`, `exports`, `recovery-key`, `copies`, `blocks`, `files`, `mail`, `register`, `billing` or
+    `keyring`."""
     text: str
     dates: tuple[str, ...] = ()
     """When those were made that are known of."""

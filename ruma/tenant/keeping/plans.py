@@ -1,9 +1,9 @@
 """A tenant's plan: how long what it stores is kept. The operator gives it; an owner may only make its days fewer."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from ruma.config import KINDS, Plan, Settings, load_plans
+from ruma.config import FREE, KINDS, Plan, Settings, load_plans
 from ruma.errors import InputError
 from ruma.tenant.audit import note
 from ruma.tenant.tenant import Tenant
@@ -34,7 +34,7 @@ def promised_plan(tenant: Tenant, settings: Settings) -> Plan:
     with tenant.reading() as db:
         name, promised = db.execute("select plan, promised from retention").fetchone()
     known = plans.get(name)
-    return known or replace(plans["standard"], **{**json.loads(promised), "name": name})
+    return known or replace(plans[FREE], **{**json.loads(promised), "name": name})
 
 
 def is_known(plan: Plan, settings: Settings) -> bool:
@@ -94,4 +94,4 @@ def shorten(tenant: Tenant, settings: Settings, days: dict[str, int]) -> Plan:
 
 
 def _days(plan: Plan) -> str:
-    return json.dumps({kind: days for kind, days in asdict(plan).items() if kind != "name"})
+    return json.dumps({kind: getattr(plan, kind) for kind in KINDS})

@@ -14,6 +14,10 @@ create table retention (
 ) strict;
 insert into retention (id) values (1);
 
+-- One row: the number that Stripe gave the business, where it pays for its plan there. Nothing else of payments is kept.
+create table billing (id integer primary key check (id = 1), customer text not null default '') strict;
+insert into billing (id) values (1);
+
 -- What there was at a time: whatever has no greater number is at least that old, whatever its own date says.
 create table retention_mark (
     kind text not null, at real not null, last_id integer not null, primary key (kind, at)
