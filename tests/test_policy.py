@@ -154,7 +154,11 @@ BREAKS: dict[str, list[Callable[[Tenant, Home, Patch], None]]] = {
         )
     ],
     "log": [whole_address_in_log],
-    "payments": [sql("alter table profile add column iban text")],
+    "payments": [
+        sql("alter table profile add column iban text"),
+        sql("alter table billing add column paid_on text"),
+        sql("update billing set customer = '4242 4242 4242 4242'"),
+    ],
     "place": [sql("insert into ruma_identity values ('another')")],
     "encrypted": [
         readable_database,
