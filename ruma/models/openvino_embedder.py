@@ -200,6 +200,8 @@ def _core(precision: str, threads: int) -> tuple[Any, dict[str, Any], int]:
     config = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
+        # A thread that is bound to one processor waits for it while the other one has nothing to do.
+        "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
     }
     return openvino.Core(), config, streams
