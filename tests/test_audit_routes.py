@@ -197,6 +197,9 @@ def walk_documents(walk: Walk, owner: dict[str, str]) -> None:
     tenant = walk.tenant
     walk("POST", f"{API}/sources/texts", owner, json={"title": "Summer", "text": "In August we open at nine."})
     walk("POST", "/t/{name}/sources/text", owner, data={"title": "Winter", "text": "In May we open at ten."})
+    # Both are refused when they are read: they are of this machine.
+    walk("POST", f"{API}/sources/addresses", owner, json={"address": "http://localhost/a"})
+    walk("POST", "/t/{name}/sources/address", owner, data={"address": "localhost", "what": "site"})
     walk("PUT", f"{API}/sources/uploads", owner, params={"name": "a.txt"}, content=b"Bread costs four euros.")
     walk("POST", f"{API}/sources/uploads", owner, files={"file": ("b.pdf", b"no pdf at all")})
     wait_until_read(walk)
@@ -219,6 +222,10 @@ def walk_documents(walk: Walk, owner: dict[str, str]) -> None:
     walk("POST", "/t/{name}/sources/remove", owner, data={"document": ids["Winter"]})
     source = next(one.id for one in list_sources(tenant) if one.location == "a.txt")
     walk("DELETE", f"{API}/sources/{{source_id}}", owner, n=[source])
+    walk("PUT", f"{API}/sources/uploads", owner, params={"name": "d.txt"}, content=b"The oven is hot from four on.")
+    wait_until_read(walk)
+    source = next(one.id for one in list_sources(tenant) if one.location == "d.txt")
+    walk("POST", "/t/{name}/sources/remove-source", owner, data={"source": source})
     walk("POST", f"{API}/pairs", owner, json={"question": "Do you deliver?", "answer": "Yes."})
     pair = all_pairs(tenant)[0].id
     walk("PUT", f"{API}/pairs/{{pair_id}}", owner, n=[pair], json={"question": "Do you deliver?", "answer": "No."})

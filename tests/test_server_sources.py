@@ -1,6 +1,7 @@
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -10,12 +11,14 @@ from litestar.testing import TestClient
 
 from ruma.config import load_settings
 from ruma.server.app import create_app
+from ruma.tenant.connections import READS_SOURCE, list_connections
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.documents import find_documents, list_documents
 from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.knowledge.uploads import list_uploads, receive_upload, take_upload
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
+from tests.hostile import HostileServer
 from tests.serving import FLAGS, renew_tenant, sign_in, store, with_key
 
 HERE = "http://127.0.0.1:8420"
@@ -28,9 +31,18 @@ Headers = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
+def website() -> Iterator[HostileServer]:
+    """Return a website on this machine that may be read."""
+    server = HostileServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, website: HostileServer) -> Iterator[tuple[Home, Client]]:
     """Return a home and a client of its server."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), "max_file_mb": 1, **FLAGS}, {}))
+    flags = {"home": tmp_path_factory.mktemp("home"), "max_file_mb": 1, **FLAGS}
+    home = Home(load_settings({**flags, "private_networks": f"127.0.0.1:{website.port}"}, {}))
     with TestClient(create_app(home, lambda: HashEmbedder(dimension=256), lambda _: None), base_url=HERE) as client:
         client.follow_redirects = False
         yield home, client
@@ -363,3 +375,120 @@ def test_pages_of_documents(client: Client, editor: Headers, tenant: Tenant) -> 
     assert 'href="/t/acme/sources?page=2"' in first
     assert len(re.findall('class="document-name"', last)) == 7
     assert "51 to 57" in last
+
+
+def show(client: Client, editor: Headers) -> str:
+    """Return the page of sources, as text."""
+    return client.get("/t/acme/sources", headers=editor | PAGE).text
+
+
+def add_address(client: Client, headers: Headers, address: str, *, whole_site: bool = False) -> dict[str, Any]:
+    """Hand an address over, and return what became of it."""
+    body = {"address": address, "whole_site": whole_site}
+    response = client.post(f"{API}/sources/addresses", json=body, headers=headers)
+    assert response.status_code == 200, response.text
+    return wait(client, headers, response.json()["id"])
+
+
+def test_a_web_page_by_its_address(
+    client: Client, writer: Headers, editor: Headers, tenant: Tenant, website: HostileServer
+) -> None:
+    """It is read in the background, stands on the page with its address, and reading it again replaces its document."""
+    website.pages["/hours"] = (200, {"Content-Type": "text/html"}, b"<title>Hours</title><p>We open at nine.")
+
+    first = add_address(client, writer, f"{website.url}/hours")
+    website.pages["/hours"] = (200, {"Content-Type": "text/html"}, b"<title>Hours</title><p>We open at ten.")
+    again = add_address(client, writer, f"{website.url}/hours#top")
+
+    assert (first["kind"], first["state"], again["state"]) == ("page", "done", "done")
+    [document] = [one for one in list_documents(tenant) if one.title == "Hours"]
+    assert (document.name, document.id) == (f"{website.url}/hours", again["document_id"])
+    shown = show(client, editor)
+    assert "From the web" in shown
+    assert f'aria-label="Read again: {website.url}/hours"' in shown
+    assert [one.attempt.purpose for one in list_connections(tenant)] == [READS_SOURCE] * 2
+    assert {one.id for one in list_uploads(tenant, ("done",))} == {again["id"]}
+
+
+def test_a_website_from_the_page_to_its_end(
+    client: Client, writer: Headers, editor: Headers, tenant: Tenant, website: HostileServer
+) -> None:
+    """Added with a form, read with what could not be said, read again without what is gone, and erased whole."""
+    website.pages |= {
+        "/": (200, {"Content-Type": "text/html"}, b"<title>Shop</title><p>Bread.<a href=/a>a</a><a href=/b>b</a>"),
+        "/a": (200, {"Content-Type": "text/html"}, b"<title>Ovens</title><p>We have two ovens."),
+        "/b": (503, {}, b""),
+    }
+    form = f"address={quote(website.url)}&what=site"
+    sent = client.post("/t/acme/sources/address", content=form, headers=editor | FORM)
+    assert (sent.status_code, sent.headers["location"]) == (303, "/t/acme/sources?done=added")
+    [upload] = list_uploads(tenant)
+    wait(client, writer, upload.id)
+    shown = show(client, editor)
+    assert "Whole website, 2 pages" in shown
+    assert f"1 page could not be read; {website.url}/b answered with 503." in shown
+
+    del website.pages["/a"]
+    add_address(client, writer, website.url, whole_site=True)
+    [source] = [one for one in list_sources(tenant) if one.kind == "site"]
+    assert [one.name for one in list_documents(tenant, source.id)] == [f"{website.url}/"]
+
+    sent = client.post("/t/acme/sources/remove-source", content=f"source={source.id}", headers=editor | FORM)
+    assert (sent.status_code, sent.headers["location"]) == (303, "/t/acme/sources?done=removed")
+    assert "From the web" not in show(client, editor)
+    assert list_uploads(tenant, ("waiting", "reading", "done", "failed")) == []
+
+
+def test_an_address_that_cannot_be_read_says_why(client: Client, writer: Headers, editor: Headers) -> None:
+    """What is no address comes back in its form; what is refused or not there stands on the page with the reason."""
+    for address, said in (
+        ("javascript:alert(1)", "has no host that can be read"),
+        ("http://169.254.169.254/latest", "is not on the public internet"),
+        ("https://ada:word@shop.example/", "has a name or a password in it"),
+    ):
+        wrong = client.post("/t/acme/sources/address", content=f"address={quote(address)}", headers=editor | FORM)
+        assert wrong.status_code == 400
+        assert said in wrong.text
+        assert f'value="{address}"' in wrong.text
+        assert client.post(f"{API}/sources/addresses", json={"address": address}, headers=writer).status_code == 400
+
+    found = add_address(client, writer, "localhost/secret")
+
+    assert (found["name"], found["state"]) == ("https://localhost/secret", "failed")
+    assert "This page was not read. localhost was not connected to" in show(client, editor)
+
+
+def test_a_long_reading_is_stopped(
+    client: Client, writer: Headers, editor: Headers, tenant: Tenant, website: HostileServer
+) -> None:
+    """A website that answers nothing is let go of when somebody says so, and files are read all the while."""
+    body = {"address": f"{website.url}/silent", "whole_site": True}
+    number = client.post(f"{API}/sources/addresses", json=body, headers=writer).json()["id"]
+    until = time.monotonic() + 10
+    while list_uploads(tenant)[0].state != "reading":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert wait(client, writer, put(client, writer, "a.md").json()["id"])["state"] == "done"
+    assert f"Stop reading {website.url}/silent" in show(client, editor)
+
+    stopped = client.post("/t/acme/sources/discard", content=f"upload={number}", headers=editor | FORM)
+
+    assert stopped.status_code == 303
+    assert list_uploads(tenant) == []
+    until = time.monotonic() + 5
+    while any(tenant.uploads_folder.iterdir()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_offline_an_address_is_refused(client: Client, writer: Headers, served: tuple[Home, Client]) -> None:
+    """In one sentence, and nothing is kept of it."""
+    settings = served[0].settings
+    try:
+        served[0].settings = replace(settings, offline=True)
+        refused = client.post(f"{API}/sources/addresses", json={"address": "https://a.example/"}, headers=writer)
+    finally:
+        served[0].settings = settings
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"].startswith("https://a.example/ was not read: Ruma is offline.")

@@ -5,15 +5,24 @@ the start.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ruma.config import Settings
-from ruma.errors import DamagedError, NotFoundError, RumaError, StoreError
+from ruma.errors import DamagedError, InputError, NotFoundError, RumaError, StoreError
 from ruma.ingest.reading import Reader
-from ruma.ingest.uploads import ingest_upload
+from ruma.ingest.uploads import ingest_address, ingest_upload
 from ruma.models.vectors import Embedder
 from ruma.tenant.background import Background, Stopped, WaitingTenants
-from ruma.tenant.knowledge.uploads import Taken, count_uploads, has_waiting_files, take_upload
+from ruma.tenant.knowledge.uploads import (
+    ADDRESSES,
+    FILES,
+    Kind,
+    Taken,
+    count_uploads,
+    has_waiting_files,
+    sweep_uploads,
+    take_upload,
+)
 from ruma.tenant.tenant import Tenant
 
 LONGEST_PAUSE = 2.0
@@ -26,6 +35,10 @@ _AGAIN_SECONDS = 0.2
 _LOG = logging.getLogger("ruma.jobs")
 
 
+class Unwanted(Exception):
+    """What is being read was discarded meanwhile."""
+
+
 class UploadWorker:
     """A thread that reads what was handed over. It survives whatever an upload does, and a tenant that goes away."""
 
@@ -36,9 +49,20 @@ class UploadWorker:
         embedder: Callable[[], Embedder],
         is_busy: Callable[[], bool] = lambda: False,
         *,
+        kinds: Sequence[Kind] = FILES,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
-        """Take the ways to a tenant and to the embedder, and the question whether somebody waits for an answer."""
+        """Take the ways to a tenant and to the embedder, and the question whether somebody waits for an answer.
+
+        Args:
+            settings: The settings in force.
+            open_tenant: Opens a tenant by its name.
+            embedder: Opens the embedder.
+            is_busy: Whether somebody waits for an answer.
+            kinds: What this worker reads. Websites take minutes, and nobody's file should wait for one.
+            idle_seconds: How long the parser process waits for another upload.
+        """
+        self._kinds = kinds
         self._settings = settings
         self._open_tenant, self._embedder = open_tenant, embedder
         self._waiting = WaitingTenants()
@@ -88,10 +112,10 @@ class UploadWorker:
     def _read_one(self, name: str) -> bool:
         """Read the tenant's next upload; tell whether to come again for another one."""
         tenant = self._open_tenant(name)
-        taken = take_upload(tenant)
+        taken = take_upload(tenant, self._kinds)
         if taken is None:
             # One that is being sealed anew cannot be taken at this moment, and can in the next.
-            is_left = any(count_uploads(tenant)[state] for state in ("waiting", "reading"))
+            is_left = any(count_uploads(tenant, self._kinds)[state] for state in ("waiting", "reading"))
             if is_left:
                 self._thread.sleep(_AGAIN_SECONDS)
             return is_left
@@ -101,21 +125,16 @@ class UploadWorker:
             except Stopped:
                 taken.put_back()
                 raise
+            except Unwanted:
+                pass
+        if taken.upload.kind in ADDRESSES:
+            sweep_uploads(tenant)  # where it was discarded, its bytes were held until now
         return True
 
     def _ingest(self, taken: Taken, tenant: Tenant) -> None:
         try:
-            reader = self._open_reader()
-            embedder = self._embedder()
-            outcome = ingest_upload(
-                taken,
-                tenant,
-                embedder,
-                self._settings,
-                give_way=lambda: self._thread.give_way(LONGEST_PAUSE),
-                reader=reader,
-            )
-        except Stopped:
+            self._read(taken, tenant)
+        except (Stopped, Unwanted):
             raise
         except NotFoundError:
             tenant.check_present()
@@ -131,11 +150,31 @@ class UploadWorker:
         except Exception as exc:
             _LOG.error("An upload of %s could not be read: %s", tenant.name, type(exc).__name__)
             taken.fail("could not be read: something went wrong in Ruma itself.")
-        else:
-            if outcome.status == "failed":
-                taken.fail(outcome.reason)
+
+    def _read(self, taken: Taken, tenant: Tenant) -> None:
+        """Read an upload, and note what became of it."""
+        reader = self._open_reader()
+        embedder = self._embedder()
+        is_address = taken.upload.kind in ADDRESSES
+
+        def give_way() -> None:
+            self._thread.give_way(LONGEST_PAUSE)
+            if is_address and not taken.is_wanted():
+                raise Unwanted
+
+        if is_address:
+            try:
+                remark = ingest_address(taken, tenant, embedder, self._settings, give_way=give_way, reader=reader)
+            except InputError as exc:
+                taken.fail(str(exc))
             else:
-                taken.finish()
+                taken.finish(remark)
+            return
+        outcome = ingest_upload(taken, tenant, embedder, self._settings, give_way=give_way, reader=reader)
+        if outcome.status == "failed":
+            taken.fail(outcome.reason)
+        else:
+            taken.finish()
 
     def _open_reader(self) -> Reader:
         """Return the reader of the upload before; its process ends with this thread, which therefore starts it."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -49,6 +50,7 @@ MOST_FAILURES = 5
 PAUSE_SECONDS = 0.5
 """Between two requests; a website's `robots.txt` may ask for more."""
 
+_NAME_NETWORK = "The operator opens an intranet with the setting `private_networks`."
 _LONGEST_PAUSE = 10.0
 _MOST_WAITING = 10_000
 _MOST_SITEMAPS = 20
@@ -103,7 +105,11 @@ def check_location(location: str, settings: Settings) -> WebAddress:
     address = read_address(location)
     if settings.offline:
         raise InputError(f"{address} was not read: Ruma is offline.", hint="Switch off the setting `offline`.")
-    Reach(settings.private_networks)
+    reach = Reach(settings.private_networks)
+    with suppress(ValueError):
+        # A name has its addresses looked up later; a number is one already.
+        if reason := reach.refusal(str(ip_address(address.host)), address.port):
+            raise InputError(f"{address} was not read: its host {reason}.", hint=_NAME_NETWORK)
     return address
 
 

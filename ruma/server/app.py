@@ -74,6 +74,8 @@ _PAGES = (
     sources.show_sources,
     sources.show_source_list,
     sources.add_text,
+    sources.add_address,
+    sources.remove_source,
     sources.remove_document,
     sources.retry,
     correcting.show_correction,
@@ -167,6 +169,7 @@ def create_app(
     async def keep_open(_: Litestar) -> AsyncIterator[None]:
         await sync_to_thread(resources.warm)
         await sync_to_thread(resources.uploads.start, home.names())
+        await sync_to_thread(resources.addresses.start, home.names())
         resources.start_forgetting()
         await sync_to_thread(resources.exports.start, home.names())
         chores = asyncio.create_task(do_chores(resources, (public or PublicAddress()).origin))

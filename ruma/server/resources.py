@@ -14,6 +14,7 @@ from ruma.server.daily import DailyWorker
 from ruma.server.forgetting import Forgetter
 from ruma.tenant.erasing.receipts import Check
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.uploads import ADDRESSES
 from ruma.tenant.names import check_name
 from ruma.tenant.tenant import Tenant
 
@@ -41,8 +42,16 @@ class Resources:
         self._answering_lock = threading.Lock()
         self._forgetter = Forgetter(self._open_tenants, self._open_generators, self.outbox)
         self.uploads = UploadWorker(home.settings, self.tenant, self.embedder, lambda: self._answering > 0)
+        self.addresses = UploadWorker(
+            home.settings, self.tenant, self.embedder, lambda: self._answering > 0, kinds=ADDRESSES
+        )
         self.exports = ExportWorker(home.settings, self.tenant, lambda: self._answering > 0)
         self.daily = DailyWorker(home.settings, home.names, home.open, lambda: self._answering > 0)
+
+    def read_soon(self, tenant: Tenant) -> None:
+        """Have what a tenant handed over read, in the background."""
+        self.uploads.notify(tenant.name)
+        self.addresses.notify(tenant.name)
 
     def forget(self, tenant: Tenant) -> Check:
         """Forget what was erased in a tenant, and say how; caches at once, the memory of model processes soon."""
@@ -127,6 +136,7 @@ class Resources:
         self.daily.stop()
         self._forgetter.stop()
         self.uploads.stop()
+        self.addresses.stop()
         self.exports.stop()
         self.outbox.close()
         for generator in self._generators.values():

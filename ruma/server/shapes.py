@@ -169,7 +169,7 @@ class DocumentSummary:
     """In how many pieces it is indexed."""
     source_id: int = 0
     source_kind: str = ""
-    """`upload`, `text`, `file` or `folder`."""
+    """`upload`, `text`, `file`, `folder`, `page` or `site`."""
     added_by: str = ""
     """Who handed it over, where that is known."""
 
@@ -185,7 +185,7 @@ class DocumentList:
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """What the tenant gave to learn from: an upload, a text, or a file or a folder of the server."""
+    """What the tenant gave to learn from: an upload, a text, a web page or site, a file or folder of the server."""
 
     id: int
     kind: str
@@ -213,18 +213,28 @@ class NewText:
 
 
 @dataclass(frozen=True)
+class NewAddress:
+    """A web page to learn from, or a whole website."""
+
+    address: str
+    """Such as `https://www.example.com/prices`."""
+    whole_site: bool = False
+    """Whether the pages of its host are read that its sitemap names and that they link to."""
+
+
+@dataclass(frozen=True)
 class UploadState:
-    """What became of a file or a text that was handed over."""
+    """What became of a file, a text or an address that was handed over."""
 
     id: int
-    kind: Literal["upload", "text"]
+    kind: Literal["upload", "text", "page", "site"]
     name: str
     size_bytes: int
     state: Literal["waiting", "reading", "done", "failed"]
     reason: str
-    """Why it failed; it continues the sentence that begins with the name."""
+    """Why it failed, continuing the sentence that begins with the name; of a website, what of it was not read."""
     document_id: int | None
-    """The document that it became."""
+    """The document that it became; a website becomes many."""
     added_by: str
     added_at: str
     ended_at: str | None

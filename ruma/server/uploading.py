@@ -17,9 +17,20 @@ from litestar.concurrency import sync_to_thread
 from litestar.exceptions import HTTPException, InternalServerException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from ruma.config import Settings
 from ruma.errors import InputError, TooLargeError, TooManyError
+from ruma.ingest.addresses import LONGEST
+from ruma.ingest.webpages import check_location
 from ruma.server.access import CHECK_SECONDS, Principal
-from ruma.tenant.knowledge.uploads import LONGEST_NAME, Receiving, Upload, begin_upload, receive_upload
+from ruma.tenant.knowledge.uploads import (
+    LONGEST_NAME,
+    Kind,
+    Receiving,
+    Upload,
+    begin_upload,
+    find_unread,
+    receive_upload,
+)
 from ruma.tenant.tenant import Tenant
 
 BLOCK_SECONDS = 30.0
@@ -144,6 +155,21 @@ def keep_text(tenant: Tenant, principal: Principal, title: str, text: str, *, mo
         raise InputError("The text is empty.")
     data = text.encode("utf-8", "replace")
     return receive_upload(tenant, title, [data], kind="text", added_by=principal.name, most_bytes=most_bytes)
+
+
+def keep_address(tenant: Tenant, principal: Principal, settings: Settings, address: str, *, is_site: bool) -> Upload:
+    """Keep the address of a web page, or of a website, to be read; one that waits already is not kept twice.
+
+    Raises:
+        InputError: It is no address of a web page, it is of a private network, or Ruma is offline.
+    """
+    address = address.strip()
+    # People leave out what every browser adds.
+    name = str(check_location(address if "://" in address else f"https://{address}", settings))
+    kind: Kind = "site" if is_site else "page"
+    return find_unread(tenant, kind, name) or receive_upload(
+        tenant, name, [name.encode()], kind=kind, added_by=principal.name, most_bytes=LONGEST
+    )
 
 
 class _Form:

@@ -11,18 +11,34 @@ from playwright.sync_api import Browser, Page, expect
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.uploads import receive_upload, take_upload
 from tests.browsing import SIZES, enter, needs_chromium, watched_page
+from tests.hostile import HostileServer
 from tests.serving import Running, renew_tenant
 
 MENU = "# Cake menu\n\nThe walnut cake costs nine pounds. The lemon cake costs eight pounds.\n"
+HTML = {"Content-Type": "text/html"}
 WALNUT = "The walnut cake costs nine pounds."
 
 pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Return a running server, which takes files of up to 2 MB."""
-    with Running(tmp_path_factory.mktemp("home"), max_file_mb="2") as running:
+def website() -> Iterator[HostileServer]:
+    """Return a small website on this machine."""
+    site = HostileServer()
+    site.pages |= {
+        "/": (200, HTML, b"<title>Marrowby Bakery</title><p>We bake bread.<a href=/cakes>Cakes</a><a href=/b>b</a>"),
+        "/cakes": (200, HTML, b"<title>Our cakes</title><p>The walnut cake costs nine pounds."),
+        "/b": (503, {}, b""),
+    }
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, website: HostileServer) -> Iterator[Running]:
+    """Return a running server, which takes files of up to 2 MB and may read that website."""
+    near = f"127.0.0.1:{website.port}"
+    with Running(tmp_path_factory.mktemp("home"), max_file_mb="2", private_networks=near) as running:
         yield running
 
 
@@ -168,3 +184,28 @@ def test_it_fits_and_is_accessible(browser: Browser, home: Home, server: Running
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     context.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+def test_a_website_is_read_while_one_looks(
+    browser: Browser, home: Home, server: Running, website: HostileServer, width: int, scheme: Any
+) -> None:
+    """Its address in a form is all it takes: the page shows that it is read, and then its pages and what was not."""
+    sizes = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    with watched_page(enter(browser, home, server, **sizes)) as page:
+        page.goto("/t/acme/sources")
+        page.get_by_text("Add a web page or website").click()
+        page.get_by_label("Address").fill("javascript:alert(1)")
+        page.get_by_label("The whole website").check()
+        page.get_by_role("button", name="Read it").click()
+        expect(page.get_by_text("has no host that can be read")).to_be_visible()
+        expect(page.get_by_label("The whole website")).to_be_checked()
+        assert Axe().run(page).response["violations"] == []
+        page.get_by_label("Address").fill(website.url)
+        page.get_by_role("button", name="Read it").click()
+        section = page.locator("section", has=page.get_by_role("heading", name="From the web"))
+        expect(section.get_by_text("1 page could not be read")).to_be_visible(timeout=20_000)
+        expect(section.get_by_text("Whole website, 2 pages")).to_be_visible()
+        expect(documents(page).filter(has_text="Our cakes")).to_be_visible()
+        assert Axe().run(page).response["violations"] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

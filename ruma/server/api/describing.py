@@ -92,6 +92,7 @@ _SENT = {
     "/t/{name}/api/chat": {"question": _QUESTION},
     "/t/{name}/api/search": {"question": _QUESTION, "limit": 3},
     "/t/{name}/api/sources/texts": {"title": "Summer hours", "text": "In August we open at nine."},
+    "/t/{name}/api/sources/addresses": {"address": "https://www.bakery.example/", "whole_site": True},
     **inbox_examples.SENT,
     **agent_shapes.SENT,
     **member_examples.SENT,

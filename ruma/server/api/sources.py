@@ -16,8 +16,8 @@ from ruma.server.api.describing import answers_with, fails_with
 from ruma.server.api.documents import receipt_header
 from ruma.server.guarding import require_json
 from ruma.server.resources import Resources
-from ruma.server.shapes import NewText, Number, SourceList, UploadList, UploadState, source_of, upload_of
-from ruma.server.uploading import Intake, keep_text, receive_body, receive_form
+from ruma.server.shapes import NewAddress, NewText, Number, SourceList, UploadList, UploadState, source_of, upload_of
+from ruma.server.uploading import Intake, keep_address, keep_text, receive_body, receive_form
 from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.knowledge.uploads import (
     LONGEST_NAME,
@@ -64,7 +64,31 @@ def add_text(
 ) -> UploadState:
     """Hand over a text, which is read a moment later; a text of the same title is replaced."""
     upload = keep_text(tenant, principal, data.title, data.text, most_bytes=resources.largest_upload)
-    resources.uploads.notify(tenant.name)
+    resources.read_soon(tenant)
+    return upload_of(upload)
+
+
+@post(
+    "/sources/addresses",
+    policy=WRITE,
+    status_code=200,
+    sync_to_thread=True,
+    guards=[require_json],
+    responses=answers_with(UploadState, 400, 401, 403, 404),
+)
+def add_address(
+    data: JSONBody[NewAddress],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+) -> UploadState:
+    """Hand over the address of a web page or a website. It is read a moment later; one that was read is read again.
+
+    Documents of pages that are gone are removed then. Offline this is refused.
+    """
+    settings = resources.home.settings
+    upload = keep_address(tenant, principal, settings, data.address, is_site=data.whole_site)
+    resources.read_soon(tenant)
     return upload_of(upload)
 
 
@@ -87,7 +111,7 @@ async def add_file(
     """Hand over a file: the body is the file itself. It is read a moment later, and replaces the one of its name."""
     with intake.place(tenant):
         upload = await receive_body(request, tenant, principal, file_name, most_bytes=resources.largest_upload)
-    resources.uploads.notify(tenant.name)
+    resources.read_soon(tenant)
     return upload_of(upload)
 
 
@@ -109,7 +133,7 @@ async def add_files(
     """Hand over files as a form does (multipart/form-data), up to 20: all of them are kept, or none."""
     with intake.place(tenant):
         uploads = await receive_form(request, tenant, principal, most_bytes=resources.largest_upload)
-    resources.uploads.notify(tenant.name)
+    resources.read_soon(tenant)
     return UploadList([upload_of(one) for one in uploads])
 
 
@@ -141,7 +165,7 @@ def show_upload(tenant: NamedDependency[Tenant], upload_id: Number) -> UploadSta
 def try_again(tenant: NamedDependency[Tenant], resources: NamedDependency[Resources], upload_id: Number) -> UploadState:
     """Let an upload that failed be read once more."""
     upload = retry_upload(tenant, upload_id)
-    resources.uploads.notify(tenant.name)
+    resources.read_soon(tenant)
     return upload_of(upload)
 
 
@@ -160,6 +184,7 @@ ROUTES = (
     show_sources,
     remove_one_source,
     add_text,
+    add_address,
     add_file,
     add_files,
     show_uploads,

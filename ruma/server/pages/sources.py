@@ -14,13 +14,14 @@ from litestar.response import Redirect
 
 from ruma.errors import ConflictError, InputError, NotFoundError
 from ruma.ingest.sniffing import MEDIA_NAMES
-from ruma.privacy.erasing import erase_document
+from ruma.privacy.erasing import erase_document, erase_source
 from ruma.server.access import READ, WRITE, Principal, principal_of
 from ruma.server.failures import Problem, describe_failure
 from ruma.server.pages.shell import first, lead_to, read_form, show_member_page
 from ruma.server.resources import Resources
-from ruma.server.uploading import keep_text
+from ruma.server.uploading import keep_address, keep_text
 from ruma.tenant.knowledge.documents import FoundDocument, find_documents
+from ruma.tenant.knowledge.sources import WebSource, list_web_sources
 from ruma.tenant.knowledge.uploads import Upload, count_uploads, discard_upload, list_uploads, retry_upload
 from ruma.tenant.tenant import Tenant
 
@@ -42,6 +43,8 @@ class Shown:
     total: int
     size_bytes: int
     uploads: list[Upload]
+    web: list[WebSource]
+    web_total: int
     waiting: int
     failed: int
     search: str
@@ -55,7 +58,7 @@ class Shown:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing at all yet."""
-        return not self.total and not self.search and not self.uploads
+        return not self.total and not self.search and not self.uploads and not self.web
 
     @property
     def first(self) -> int:
@@ -114,6 +117,36 @@ async def add_text(
     return lead_to(tenant, "sources", done="added")
 
 
+@post("/t/{name:str}/sources/address", policy=WRITE, include_in_schema=False)
+async def add_address(
+    request: Request[Any, Any, Any],
+    tenant: NamedDependency[Tenant],
+    principal: NamedDependency[Principal],
+    resources: NamedDependency[Resources],
+) -> Response[Any]:
+    """Hand over the address of a web page or a website, to be read for the first time or again."""
+    form = await read_form(request)
+    address, what = first(form, "address"), first(form, "what")
+    try:
+        await sync_to_thread(_keep_address, tenant, principal, resources, address, what == "site")
+    except InputError as exc:
+        status, problem = describe_failure(exc)
+        shown = await sync_to_thread(_look_up, tenant, "", 1)
+        sent = {"address": address, "what": what}
+        return await sync_to_thread(_page, request, tenant, resources, shown, status, problem, sent)
+    return lead_to(tenant, "sources", done="added")
+
+
+@post("/t/{name:str}/sources/remove-source", policy=WRITE, include_in_schema=False)
+async def remove_source(
+    request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]
+) -> Redirect:
+    """Erase a source with all its documents."""
+    form = await read_form(request)
+    await sync_to_thread(_erase_source, tenant, _number(form, "source"), resources)
+    return _back(tenant, form, done="removed")
+
+
 @post("/t/{name:str}/sources/remove", policy=WRITE, include_in_schema=False)
 async def remove_document(
     request: Request[Any, Any, Any], tenant: NamedDependency[Tenant], resources: NamedDependency[Resources]
@@ -134,7 +167,7 @@ async def retry(
         await sync_to_thread(retry_upload, tenant, _number(form, "upload"))
     except ConflictError:
         return _back(tenant, form)  # somebody else was quicker: the list says so
-    resources.uploads.notify(tenant.name)
+    resources.read_soon(tenant)
     return _back(tenant, form)
 
 
@@ -162,9 +195,19 @@ def file_size(size: int) -> str:
     return f"{size}{_GAP}bytes"
 
 
+def _what_it_is(upload: Upload) -> str:
+    """Return an upload's size, or what an address is of."""
+    return {"page": "Web page", "site": "Whole website"}.get(upload.kind) or file_size(upload.size_bytes)
+
+
 def _keep_text(tenant: Tenant, principal: Principal, resources: Resources, title: str, text: str) -> None:
     keep_text(tenant, principal, title, text, most_bytes=resources.largest_upload)
-    resources.uploads.notify(tenant.name)
+    resources.read_soon(tenant)
+
+
+def _keep_address(tenant: Tenant, principal: Principal, resources: Resources, address: str, is_site: bool) -> None:
+    keep_address(tenant, principal, resources.home.settings, address, is_site=is_site)
+    resources.read_soon(tenant)
 
 
 def _look_up(tenant: Tenant, search: str, page: int) -> Shown:
@@ -172,7 +215,10 @@ def _look_up(tenant: Tenant, search: str, page: int) -> Shown:
     found = find_documents(tenant, search, offset=(page - 1) * ON_A_PAGE, limit=ON_A_PAGE)
     if not found.documents and page > 1:  # the last of a page was removed
         return _look_up(tenant, search, max(1, -(-found.total // ON_A_PAGE)))
+    web, web_total = list_web_sources(tenant)
     return Shown(
+        web=web,
+        web_total=web_total,
         documents=found.documents,
         total=found.total,
         size_bytes=found.size_bytes,
@@ -200,8 +246,10 @@ def _page(
         current="sources",
         status=status,
         problem=problem,
-        sent=sent or {"title": "", "text": ""},
-        is_writing=sent is not None,
+        sent={"title": "", "text": "", "address": "", "what": "page", **(sent or {})},
+        is_writing=bool(sent and "title" in sent),
+        is_naming=bool(sent and "address" in sent),
+        is_offline=resources.home.settings.offline,
         most_bytes=resources.largest_upload,
         **_values(request, tenant, shown),
     )
@@ -212,6 +260,7 @@ def _values(request: Request[Any, Any, Any], tenant: Tenant, shown: Shown) -> di
         "shown": shown,
         "may_write": principal_of(request).may(WRITE),
         "file_size": file_size,
+        "what_it_is": _what_it_is,
         "kinds": MEDIA_NAMES,
         "list_url": _url(tenant, "sources/list", shown.search, shown.page),
         "previous": _url(tenant, "sources", shown.search, shown.page - 1) if shown.page > 1 else "",
@@ -234,6 +283,11 @@ def _number(form: dict[str, list[str]], name: str) -> int:
 def _erase(tenant: Tenant, document_id: int, resources: Resources) -> None:
     with suppress(NotFoundError):  # somebody else was quicker: the list says so
         erase_document(tenant, document_id, forget=partial(resources.forget, tenant))
+
+
+def _erase_source(tenant: Tenant, source_id: int, resources: Resources) -> None:
+    with suppress(NotFoundError):  # somebody else was quicker: the list says so
+        erase_source(tenant, source_id, forget=partial(resources.forget, tenant))
 
 
 def _back(tenant: Tenant, form: dict[str, list[str]], *, done: str = "") -> Redirect:

@@ -33,8 +33,8 @@ _OWNED_ALL_THE_SAME = {("document", "upload")}
 
 # These hold one of a few values, or a time: what many rows hold is nobody's trace.
 _COMMON = {
-    "browser", "channel", "keeping", "kind", "language", "media_type", "mode", "origin", "outcome", "place", "purpose",
-    "reader", "role", "state", "text_version", "theme", "version", "website", "scopes",
+    "browser", "channel", "etag", "keeping", "kind", "language", "last_modified", "media_type", "mode", "origin",
+    "outcome", "place", "purpose", "reader", "role", "state", "text_version", "theme", "version", "website", "scopes",
 }  # fmt: skip
 
 _BATCH_ROWS = 200

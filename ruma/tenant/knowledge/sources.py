@@ -33,6 +33,18 @@ class Source:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class WebSource:
+    """A web page or a website that was read, and when; each with what could not be read of it."""
+
+    id: int
+    kind: Kind
+    location: str
+    documents: int
+    read_at: str
+    remark: str
+
+
 def add_source(tenant: Tenant, kind: Kind, location: str) -> Source:
     """Return the source of that kind and location, made if there is none."""
     with tenant.writing() as db:
@@ -57,6 +69,25 @@ def list_sources(tenant: Tenant) -> list[Source]:
     """Return the tenant's sources, oldest first."""
     with tenant.reading() as db:
         return [Source(*row) for row in db.execute(f"{_SELECT} group by source.id order by source.id")]
+
+
+def list_web_sources(tenant: Tenant, *, limit: int = 50) -> tuple[list[WebSource], int]:
+    """Return web pages and websites, those first that were read last, and how many there are in all."""
+    with tenant.reading() as db:
+        total = db.execute("select count(*) from source where kind in ('page', 'site')").fetchone()[0]
+        rows = db.execute(
+            """select source.id, source.kind, location,
+                   (select count(*) from document where source_id = source.id),
+                   max(coalesce(upload.ended_at, ''), source.added_at,
+                       (select coalesce(max(added_at), '') from document where source_id = source.id)) as read_at,
+                   coalesce(upload.reason, '')
+               from source left join upload on upload.kind = source.kind and upload.name = location
+                   and upload.state = 'done'
+               where source.kind in ('page', 'site') 
+               group by source.id order by read_at desc, source.id desc limit ?""",
+            [limit],
+        ).fetchall()
+    return [WebSource(*row) for row in rows], total
 
 
 def find_source(tenant: Tenant, id_or_location: str | int) -> Source:

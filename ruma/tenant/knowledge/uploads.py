@@ -25,7 +25,11 @@ from ruma.tenant.locked_files import lock_file, open_locked
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant
 
-Kind = Literal["upload", "text"]
+Kind = Literal["upload", "text", "page", "site"]
+FILES: tuple[Kind, ...] = ("upload", "text")
+ADDRESSES: tuple[Kind, ...] = ("page", "site")
+"""What is handed over as the address of a web page or of a whole website: the bytes are the address, too."""
+
 State = Literal["waiting", "reading", "done", "failed"]
 
 UNFINISHED: tuple[State, ...] = ("waiting", "reading", "failed")
@@ -40,7 +44,7 @@ _SELECT = (
 
 @dataclass(frozen=True)
 class Upload:
-    """A file or a text that was handed over."""
+    """A file, a text or an address that was handed over."""
 
     id: int
     kind: Kind
@@ -49,7 +53,8 @@ class Upload:
     sealed_id: str
     state: State
     reason: str
-    """Why it failed; it continues the sentence that begins with the name."""
+    """Why it failed, continuing the sentence that begins with the name; of a website that was read, sentences that say
+    what of it was not."""
 
     document_id: int | None
     added_by: str
@@ -64,7 +69,9 @@ class Receiving:
         """Use `begin_upload`."""
         self.size_bytes = 0
         self._tenant = tenant
-        self._name, self._kind, self._added_by = clean_upload_name(name), kind, added_by
+        # An address is written in its one way already, and is no shorter than it is.
+        self._name = name if kind in ADDRESSES else clean_upload_name(name)
+        self._kind, self._added_by = kind, added_by
         self._most_bytes = most_bytes
         self._sealed_id, self._key = secrets.token_hex(16), Key.random()
         self._final = tenant.uploads_folder / self._sealed_id
@@ -157,22 +164,30 @@ class Taken:
         """
         return b"".join(read_upload(self._tenant, self.upload))
 
-    def finish(self) -> None:
-        """Note that it was read, and take its bytes away: the document has them now."""
+    def is_wanted(self) -> bool:
+        """Tell whether nobody discarded it meanwhile, as one may with an address."""
+        with self._tenant.reading() as db:
+            return db.execute("select 1 from upload where id = ?", [self.upload.id]).fetchone() is not None
+
+    def finish(self, remark: str = "") -> None:
+        """Note that it was read, with a remark, and take its bytes away: the document has them now."""
         with self._tenant.writing() as db:
             # Of a document only the last upload is remembered; the earlier ones say nothing that is still true.
             db.execute(
-                """update upload set state = 'done', reason = '', ended_at = :now, document_id = (
+                """update upload set state = 'done', reason = :remark, ended_at = :now, document_id = (
                        select document.id from document join source on source.id = document.source_id
                        where source.kind = upload.kind and source.location = upload.name
-                       and document.name = upload.name) where id = :id""",
-                {"id": self.upload.id, "now": now()},
+                       and document.name = upload.name and upload.kind <> 'site') where id = :id""",
+                {"id": self.upload.id, "now": now(), "remark": remark},
             )
             db.execute(
                 """delete from upload where state = 'done' and id != :id
                    and document_id = (select document_id from upload where id = :id)""",
                 {"id": self.upload.id},
             )
+            if self.upload.kind in ADDRESSES:
+                sql = "delete from upload where kind = ? and name = ? and id < ? and state in ('done', 'failed')"
+                db.execute(sql, [self.upload.kind, self.upload.name, self.upload.id])
             note(db, "upload.read", f"upload {self.upload.id}")
         path = self._tenant.uploads_folder / self.upload.sealed_id
         with translated(path):
@@ -250,11 +265,13 @@ def list_uploads(tenant: Tenant, states: Sequence[State] = UNFINISHED, *, limit:
     return [Upload(*row) for row in rows]
 
 
-def count_uploads(tenant: Tenant) -> dict[State, int]:
-    """Return how many uploads are in each state."""
+def count_uploads(tenant: Tenant, kinds: Sequence[Kind] = (*FILES, *ADDRESSES)) -> dict[State, int]:
+    """Return how many uploads of these kinds are in each state."""
     counts: dict[State, int] = dict.fromkeys(("waiting", "reading", "done", "failed"), 0)
     with tenant.reading() as db:
-        counts.update(dict(db.execute("select state, count(*) from upload group by state").fetchall()))
+        marks = ",".join("?" * len(kinds))
+        sql = f"select state, count(*) from upload where kind in ({marks}) group by state"
+        counts.update(dict(db.execute(sql, list(kinds)).fetchall()))
     return counts
 
 
@@ -280,14 +297,23 @@ def read_upload(tenant: Tenant, upload: Upload) -> Iterator[bytes]:
     return read_original(tenant.uploads_folder / upload.sealed_id, find_file_key(tenant, upload.sealed_id))
 
 
-def take_upload(tenant: Tenant) -> Taken | None:
-    """Return the oldest upload that waits and that nobody reads, or that was interrupted; None where there is none.
+def find_unread(tenant: Tenant, kind: Kind, name: str) -> Upload | None:
+    """Return the upload of that kind and name that waits or is being read; None where there is none."""
+    with tenant.reading() as db:
+        sql = f"{_SELECT} where kind = ? and name = ? and state in ('waiting', 'reading') order by id limit 1"
+        row = db.execute(sql, [kind, name]).fetchone()
+    return Upload(*row) if row else None
+
+
+def take_upload(tenant: Tenant, kinds: Sequence[Kind] = FILES) -> Taken | None:
+    """Return the oldest upload of these kinds that waits and that nobody reads, or that was interrupted; or None.
 
     One that was begun three times without an end fails here: it may be what ends the server.
     """
     with tenant.reading() as db:
-        sql = f"{_SELECT} where state in ('waiting', 'reading') order by id limit ?"
-        waiting = [Upload(*row) for row in db.execute(sql, [_LOOKED_AT]).fetchall()]
+        marks = ",".join("?" * len(kinds))
+        sql = f"{_SELECT} where state in ('waiting', 'reading') and kind in ({marks}) order by id limit ?"
+        waiting = [Upload(*row) for row in db.execute(sql, [*kinds, _LOOKED_AT]).fetchall()]
     for upload in waiting:
         try:
             lock = lock_file(tenant.uploads_folder / upload.sealed_id)
@@ -334,7 +360,7 @@ def retry_upload(tenant: Tenant, upload_id: int) -> Upload:
 
 
 def discard_upload(tenant: Tenant, upload_id: int) -> None:
-    """Take an upload away that is no document yet, its name and its bytes.
+    """Take an upload away that is no document yet, its name and its bytes; the reading of an address is ended.
 
     Raises:
         NotFoundError: The tenant has no such upload.
@@ -345,11 +371,12 @@ def discard_upload(tenant: Tenant, upload_id: int) -> None:
         raise ConflictError(f"{upload.name} was read; remove its document.")
     with suppress(FileNotFoundError):
         lock = lock_file(tenant.uploads_folder / upload.sealed_id)
-        if lock is None:
+        if lock is not None:
+            os.close(lock)
+        elif upload.kind not in ADDRESSES:
             raise ConflictError(
                 f"{upload.name} is being read at this moment.", hint="Remove its document when that is done."
             )
-        os.close(lock)
     with tenant.writing() as db:
         if db.execute("delete from upload where id = ? and state != 'done'", [upload_id]).rowcount:
             note(db, "upload.discarded", f"upload {upload_id}")

@@ -61,10 +61,11 @@ create table attempt (
     subject blob primary key, failures integer not null, wait_seconds real not null, noted_at text not null
 ) strict;
 
--- What was handed over to be read, and what became of it. The bytes lie sealed in `uploads/` until then.
+-- What was handed over to be read, and what became of it: files, texts, and addresses of web pages and sites. The bytes
+-- lie sealed in `uploads/` until then. Of an address that was read, the reason says what of it could not be.
 create table upload (
     id integer primary key autoincrement,
-    kind text not null check (kind in ('upload', 'text')), name text not null, size_bytes integer not null,
+    kind text not null check (kind in ('upload', 'text', 'page', 'site')), name text not null, size_bytes integer not null,
     sealed_id text not null unique,
     state text not null check (state in ('waiting', 'reading', 'done', 'failed')),
     reason text not null default '',
@@ -75,6 +76,10 @@ create table upload (
 ) strict;
 create index upload_state on upload (state);
 create index upload_document on upload (document_id);
+create index upload_address on upload (name) where kind in ('page', 'site');
+-- An address is no document's name, so what is known of it goes with its source, however that goes.
+create trigger source_removed after delete on source when old.kind in ('page', 'site') begin
+    delete from upload where kind = old.kind and name = old.location and kind in ('page', 'site'); end;
 
 -- A conversation's number is for members; a visitor needs its secret, of which only the hash is kept.
 alter table citation rename to old_citation;
