@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from litestar.routes import HTTPRoute
 from typer.testing import CliRunner
 
 from ruma import errors
@@ -18,6 +19,7 @@ from ruma.cli.main import app
 from ruma.cli.parts import Openers
 from ruma.config import Settings
 from ruma.models.embedder import Embedder
+from ruma.server.api.routes import tenant_api
 from ruma.server.failures import STATUS
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +117,25 @@ def problems(kind: type[errors.RumaError]) -> Iterator[type[errors.RumaError]]:
     yield kind
     for child in kind.__subclasses__():
         yield from problems(child)
+
+
+def test_every_route_of_the_api_is_documented() -> None:
+    """docs/reference/api.md names each address with each method that it takes, in one row or one sentence."""
+    page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    named = set[tuple[str, str]]()
+    for line in page.splitlines():
+        for place in re.findall(r"/t/NAME(/api/[\w/.-]+)", line):
+            plain = re.sub(r"/(?:ID|NUMBER)\b", "/{}", place)
+            named |= {(method, plain) for method in re.findall(r"\b(?:GET|POST|PUT|PATCH|DELETE)\b", line)}
+    there = {
+        (method, re.sub(r"{[^}]*}", "{}", route.path).removeprefix("/t/{}"))
+        for route in tenant_api().routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+        if method not in ("OPTIONS", "HEAD")
+    }
+    assert not there - named
 
 
 def test_every_problem_is_documented() -> None:
