@@ -81,6 +81,22 @@ def client(home: Home) -> Iterator[TestClient[Litestar]]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def strangers(home: Home) -> dict[str, dict[str, str]]:
+    """Return the headers of those who should not get in."""
+    with home.open("other") as other:
+        return {
+            "nobody": {},
+            "another tenant's owner": sign_in(other, "owner"),
+            "another tenant's cookie under this name": {
+                "Cookie": sign_in(other)["Cookie"].replace("ruma-other", "ruma-acme")
+            },
+            "another tenant's key": with_key(other, "chat", "read", "write", "conversations", "manage"),
+            "a made-up key": {"Authorization": "Bearer ruma_madeup"},
+            "no key at all": {"Authorization": "Basic YTpi"},
+        }
+
+
 def find_routes() -> Routes:
     """Return method, path and policy of every route."""
     app = create_app(Home(load_settings({"home": "/nonexistent"}, {})), lambda: EMBEDDER, lambda _: None)
@@ -132,20 +148,14 @@ def rows(home: Home, name: str) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize(("method", "path", "policy"), ROUTES, ids=IDS)
 def test_f50_nobody_and_strangers_stay_outside(
-    client: TestClient[Litestar], home: Home, method: str, path: str, policy: Policy
+    client: TestClient[Litestar],
+    home: Home,
+    strangers: dict[str, dict[str, str]],
+    method: str,
+    path: str,
+    policy: Policy,
 ) -> None:
     """Without a session or key, with another's or a made-up one, only what is public or for visitors opens."""
-    with home.open("other") as other:
-        strangers = {
-            "nobody": {},
-            "another tenant's owner": sign_in(other, "owner"),
-            "another tenant's cookie under this name": {
-                "Cookie": sign_in(other)["Cookie"].replace("ruma-other", "ruma-acme")
-            },
-            "another tenant's key": with_key(other, "chat", "read", "write", "conversations", "manage"),
-            "a made-up key": {"Authorization": "Bearer ruma_madeup"},
-            "no key at all": {"Authorization": "Basic YTpi"},
-        }
     is_open = policy == PUBLIC or policy.admits_visitors
     before = {name: rows(home, name) for name in ("acme", "other")}
     for who, headers in strangers.items():
