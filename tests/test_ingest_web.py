@@ -270,8 +270,11 @@ def test_a_site_in_maintenance_loses_nothing(
     shop.pages["/closed"] = page("Closed", "We are back soon.")
 
     outcomes = read_site(tenant, near, reader, shop.url, remove_missing=True)
+    shop.pages.clear()  # as where a host is taken over by another website
+    empty = read_site(tenant, near, reader, shop.url, remove_missing=True)
 
     assert "removed" not in statuses(outcomes).values()
+    assert statuses(empty) == {"/": "failed"}
     assert len(list_documents(tenant)) == 5
 
 

@@ -408,6 +408,10 @@ def test_a_web_page_by_its_address(
     assert f'aria-label="Read again: {website.url}/hours"' in shown
     assert [one.attempt.purpose for one in list_connections(tenant)] == [READS_SOURCE] * 2
     assert {one.id for one in list_uploads(tenant, ("done",))} == {again["id"]}
+    del website.pages["/hours"]
+    gone = add_address(client, writer, f"{website.url}/hours")
+    assert (gone["state"], gone["reason"]) == ("failed", "answered with 404. What was stored of it before is kept.")
+    assert "Hours" in [one.title for one in list_documents(tenant)]
 
 
 def test_a_website_from_the_page_to_its_end(

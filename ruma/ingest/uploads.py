@@ -48,7 +48,9 @@ def ingest_address(
     give_way: GiveWay | None = None,
     reader: Reader | None = None,
 ) -> str:
-    """Read a web page, or a website, that was handed over by its address; documents of what is gone are removed.
+    """Read a web page, or a website, that was handed over by its address; of a website, what is gone is removed.
+
+    A single page that is gone is kept and said, since nothing else would tell that it had been there.
 
     Args:
         give_way: Called often; it may wait, and ends the reading by raising.
@@ -64,8 +66,9 @@ def ingest_address(
     """
     upload = taken.upload
     listing = find_pages(upload.name, tenant, settings, is_site=upload.kind == "site")
+    is_site = upload.kind == "site"
     outcomes = list(
-        ingest_listing(listing, tenant, embedder, settings, remove_missing=True, give_way=give_way, reader=reader)
+        ingest_listing(listing, tenant, embedder, settings, remove_missing=is_site, give_way=give_way, reader=reader)
     )
     failed = [one for one in outcomes if one.status == "failed" and one.reason != listing.note]
     if not any(one.status in ("added", "changed", "unchanged") for one in outcomes):

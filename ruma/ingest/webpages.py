@@ -242,6 +242,9 @@ class WebSite(Listing):
         self._home = self._page.address
         sitemaps = self._ask_for_rules()
         answer = self._page.get(self._home, states.get(self.location), limits=self._limits.page)
+        if answer.status not in (200, 304):
+            # A host that is set up wrongly says so of every page, and all that is stored would seem to be gone.
+            raise InputError(f"answered with {answer.status}.")
         if answer.address.authority != self._home.authority:
             # As example.com leads to www.example.com: that is the site, and has rules of its own.
             self._home = answer.address

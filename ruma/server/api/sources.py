@@ -84,7 +84,7 @@ def add_address(
 ) -> UploadState:
     """Hand over the address of a web page or a website. It is read a moment later; one that was read is read again.
 
-    Documents of pages that are gone are removed then. Offline this is refused.
+    Of a website, the documents of pages that are gone are removed then. Offline this is refused.
     """
     settings = resources.home.settings
     upload = keep_address(tenant, principal, settings, data.address, is_site=data.whole_site)
