@@ -20,6 +20,7 @@ READING = {
     "api-keys list", "agent show", "widget line", "widget check", "requests list", "requests show", "models list",
     "keys", "keys check-recovery", "backup list", "backup verify", "erase list", "erase show", "plan list", "hold list",
     "audit list", "audit verify", "conversations list", "conversations show", "usage", "members sessions",
+    "billing",
 }  # fmt: skip
 """Commands that show something: asking and looking leave no entry."""
 
@@ -33,7 +34,7 @@ OF_THE_MACHINE = {
 ELSEWHERE = {
     "demo", "init", "import", "tenant create", "restore", "tenant recover", "keys rotate", "keys reseal", "keys move",
     "keys pack",
-    "backup make", "members link",
+    "backup make", "members link", "billing refresh",
 }  # fmt: skip
 """What is long to set up: the tests of each look at what it does to a tenant."""
 
