@@ -14,7 +14,7 @@ from ruma.errors import BillingError, ConflictError, InputError, NotReadyError
 from ruma.privacy.erasing import erase_tenant
 from ruma.privacy.policy import write_policy
 from ruma.server import stripe as stripe_module
-from ruma.server.app import Application, create_app
+from ruma.server.app import create_app
 from ruma.server.billing import describe_billing, look_again, open_checkout, open_portal
 from ruma.tenant.audit import list_audit
 from ruma.tenant.billing import keep_customer, read_customer
@@ -24,10 +24,11 @@ from ruma.tenant.keeping.plans import promised_plan, set_plan
 from ruma.tenant.tenant import Tenant
 from tests.fakes import FakeStripe
 from tests.running import read_json, run
-from tests.serving import EMBEDDER, FLAGS, sign_in, with_key
+from tests.serving import EMBEDDER, FLAGS, make_tenant, renew_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 ORIGIN = "https://ask.example.com"
+Served = tuple[Home, TestClient[Litestar]]
 PLANS = """
 [plans.month]
 conversations = 30
@@ -216,7 +217,7 @@ def test_a_slow_stripe_is_given_up(
 ) -> None:
     """Nobody waits for longer than the limits say."""
     monkeypatch.setattr(stripe_module, "LIMITS", replace(stripe_module.LIMITS, wait_seconds=0.1))
-    stripe.failing.append(2.0)
+    stripe.failing.append(1.0)
 
     with pytest.raises(BillingError, match="did not answer in time"):
         open_checkout(tenant, paying, "year", ORIGIN)
@@ -356,27 +357,39 @@ def test_the_operator_sees_who_pays_and_asks_again(
     assert "Ruma is offline" in run("--offline", "billing", "refresh").stderr
 
 
-@pytest.fixture
-def client(paying: Settings) -> Iterator[TestClient[Litestar]]:
-    """Return a client of a server that takes payments; it follows no redirect."""
-    home = Home(load_settings({**FLAGS, **{name: getattr(paying, name) for name in PAID}, "home": paying.home}, {}))
-    with TestClient(_app(home), base_url=HERE) as client:
+@pytest.fixture(scope="module")
+def served(
+    running: FakeStripe, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Home, TestClient[Litestar]]]:
+    """Return the home of a server that takes payments, and a client that follows no redirect."""
+    folder = tmp_path_factory.mktemp("served")
+    home = Home(load_settings({**FLAGS, **running.settings(folder), "home": folder / "home"}, {}))
+    make_tenant(home)
+    (home.settings.home / "ruma.toml").write_text(PLANS)
+    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
         client.follow_redirects = False
-        yield client
+        yield home, client
 
 
-PAID = ("stripe_key_file", "stripe_webhook_file", "stripe_api")
+@pytest.fixture
+def client(served: Served, stripe: FakeStripe) -> TestClient[Litestar]:
+    """Return the client of that server, whose tenant nobody touched."""
+    renew_tenant(served[0])
+    return served[1]
 
 
-def _app(home: Home) -> Application:
-    return create_app(home, lambda: EMBEDDER, lambda _: None)
+@pytest.fixture
+def business(served: Served, client: TestClient[Litestar]) -> Iterator[Tenant]:
+    """Return that tenant."""
+    with served[0].open("acme") as tenant:
+        yield tenant
 
 
 def test_the_page_shows_the_plans_and_leads_out(
-    stripe: FakeStripe, client: TestClient[Litestar], tenant: Tenant
+    stripe: FakeStripe, client: TestClient[Litestar], business: Tenant
 ) -> None:
     """Prices and the way to them for an owner; a script's browser is sent away whole, any other by a redirect."""
-    owner = sign_in(tenant)
+    owner = sign_in(business)
     page = client.get("/t/acme/settings", headers=owner).text
     assert "€29 a month" in page
     assert "friends" not in page
@@ -397,10 +410,10 @@ def test_the_page_shows_the_plans_and_leads_out(
 
 
 def test_the_api_leads_an_owner_and_no_program(
-    stripe: FakeStripe, client: TestClient[Litestar], tenant: Tenant
+    stripe: FakeStripe, client: TestClient[Litestar], business: Tenant
 ) -> None:
     """A program may see the plans; Stripe's pages, on which money is spent, are for an owner in person."""
-    owner, editor, program = sign_in(tenant), sign_in(tenant, "editor"), with_key(tenant, "manage")
+    owner, editor, program = sign_in(business), sign_in(business, "editor"), with_key(business, "manage")
 
     shown = client.get("/t/acme/api/billing", headers=program).json()
     assert [one["days"]["name"] for one in shown["choices"]] == ["standard", "month", "year"]

@@ -19,6 +19,7 @@ from ruma.privacy import archive_reading
 from ruma.privacy.exporting import export_visitor, write_export
 from ruma.privacy.importing import Imported, import_export
 from ruma.tenant.agents import change_agent, read_agent
+from ruma.tenant.billing import keep_customer, read_customer
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.conversing.corrections import correct_visitor_details
 from ruma.tenant.copying.contents import Scope
@@ -66,6 +67,7 @@ def _fill(tenant: Tenant) -> None:
         add_exchange(tenant, conversation, f"Question {number}?", "", mode="quote", is_declined=False, citations=cited)
         add_exchange(tenant, conversation, "And?", "No.", mode="write", is_declined=True, citations=[])
     correct_visitor_details(tenant, 1, name="Jo", email="jo@example.com")
+    keep_customer(tenant, "cus_1")
 
 
 def write(tenant: Tenant, file: Path) -> Path:
@@ -157,6 +159,16 @@ def test_members_come_along_and_cannot_sign_in(file: Path, elsewhere: Home) -> N
         assert check_sign_in(there, "ada@example.com", PASSWORD) is None
         assert read_agent(there).is_published is False
     assert made.members == ("ada@example.com",)
+
+
+def test_nobody_imports_another_businesss_bills(file: Path, elsewhere: Home) -> None:
+    """The customer number is in the export, and stays out of an import: whoever edits the file could write any."""
+    assert b"cus_1" in zipfile.ZipFile(file).read("data/billing.jsonl")
+
+    bring(elsewhere, file)
+
+    with elsewhere.open("acme") as there:
+        assert read_customer(there) == ""
 
 
 def test_an_import_goes_into_no_tenant_that_is_there(full: Tenant, file: Path, home: Home) -> None:

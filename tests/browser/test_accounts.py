@@ -1,6 +1,7 @@
 """Accounts in a real browser: from the set-up link to signed in, with and without scripts, by keyboard, on a phone."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ruma.tenant.home import Home
 from ruma.tenant.people.joining import make_setup_link
 from ruma.tenant.people.members import create_member
 from tests.browsing import SIZES, needs_chromium
+from tests.fakes import FakeStripe
 from tests.serving import Running, renew_tenant
 
 PASSWORD, OTHER = "harbour violin ticket 83", "lantern gravel opera 51"
@@ -24,9 +26,14 @@ NewContext = Callable[..., BrowserContext]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Return a running server."""
-    with Running(tmp_path_factory.mktemp("home")) as server:
-        yield server
+    """Return a running server, on which a plan can be paid for."""
+    home, secrets = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("secrets")
+    (home / "ruma.toml").write_text('[plans.month]\nconversations = 30\nstripe_price = "price_1month"\n')
+    with FakeStripe() as stripe:
+        threading.Thread(target=stripe.serve_forever, args=[0.05], daemon=True).start()
+        with Running(home, **stripe.settings(secrets)) as server:
+            yield server
+        stripe.shutdown()
 
 
 @pytest.fixture
@@ -183,6 +190,19 @@ def test_an_owner_invites_a_person_and_makes_a_key(home: Home, open_page: Callab
     expect(row).to_have_count(0)
 
 
+def test_an_owner_is_led_out_to_pay(home: Home, open_page: Callable[..., Page]) -> None:
+    """The pages' content policy lets the browser go to Stripe's page, after a warning where the plan keeps less."""
+    add_owner(home)
+    page = open_page("sign-in?next=/t/acme/settings")
+    page.context.route("https://checkout.stripe.example/**", lambda route: route.fulfill(body="Pay here."))
+    sign_in(page)
+    page.get_by_role("button", name="Choose the plan month").click()
+    expect(page.get_by_role("dialog")).to_contain_text("What is older goes for good")
+    page.get_by_role("dialog").get_by_role("button", name="Go on to Stripe").click()
+    page.wait_for_url("https://checkout.stripe.example/**")
+    expect(page.get_by_text("Pay here.")).to_be_visible()
+
+
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_the_pages_are_accessible_at_every_size(
     home: Home, open_page: Callable[..., Page], tmp_path: Path, scheme: str, width: int
@@ -192,7 +212,7 @@ def test_the_pages_are_accessible_at_every_size(
     page = open_page("account", viewport={"width": width, "height": 800}, color_scheme=scheme)
     check_access(page)
     sign_in(page)
-    for path in ("account", "account/second-factor", "people"):
+    for path in ("account", "account/second-factor", "people", "settings"):
         page.goto(f"/t/acme/{path}")
         page.screenshot(path=tmp_path / f"{path.replace('/', '-')}-{scheme}-{width}.png", full_page=True)
         check_access(page)
