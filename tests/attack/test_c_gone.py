@@ -84,7 +84,7 @@ def wait(is_so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("after", [1, 4], ids=["sealing", "copying rows"])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.nightly, id="sealing"), 4])
 def test_c27_a_directory_that_is_removed_while_it_is_backed_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -254,6 +254,7 @@ def check_exports(home: Home) -> None:
         assert all(b"".join(fetch_export(tenant, one.id)) for one in exports)
 
 
+@pytest.mark.nightly
 def test_a01_a_backup_goes_on_when_the_server_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads the tenant by itself: the backup is whole, and can be restored."""
     backed_up = make_backed_up(tmp_path, documents=2, conversations=3)
