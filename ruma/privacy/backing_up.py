@@ -118,7 +118,6 @@ def _make(tenant: Tenant, folder: BackupFolder, name: str, number: int) -> Made:
         content_bytes=row_bytes + sum(one.size_bytes for one in listed),
         new_bytes=folder.written_bytes - before,
     )
-    tenant.check_present()  # what was read so far is there also when the directory is gone
     folder.commit(snapshot)
     finish_backup(tenant, info, size_bytes=snapshot.stored_bytes)
     return Made(snapshot, tuple(one.id for one in damaged))
