@@ -386,6 +386,7 @@ WHY_KEPT = {
     "policy_check": "one row, without a person",
     "retention": "one row, without a person",
     "backup": "as long as the backup is there",
+    "billing": "one row: who pays, until the tenant goes",
     "_sqlite_migrations": "the steps of the database",
     "audit_start": "one row, without a person",
     "message": "goes with its conversation",

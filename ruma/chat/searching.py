@@ -102,10 +102,10 @@ def find(question: str, tenant: Tenant, embedder: Embedder) -> Findings:
         NotReadyError: There are no documents yet, or another model made their vectors.
     """
     check_question(question)
-    check_embedder(tenant, embedder.id)
     words = content_words(question)
     vector = embedder.embed_question(question)
     with tenant.one_state():
+        check_embedder(tenant, embedder.id)
         near = search_vectors(tenant, vector, CANDIDATES)
         if not near:
             raise NotReadyError("There are no documents yet.", hint="Add some: ruma ingest FOLDER")

@@ -52,6 +52,7 @@ class Forgetter:
 
     def start(self) -> None:
         """Begin to look for what other processes erase."""
+        self._request_caches = _find_request_caches()  # now: the server takes what it is made of out of the search
         self._thread = threading.Thread(target=self._run, name="ruma-forgetting", daemon=True)
         self._thread.start()
 

@@ -1,7 +1,6 @@
 """Puts the server on an address of this machine, says where, and takes it down again without cutting answers short."""
 
 import fcntl
-import gc
 import logging
 import os
 import resource
@@ -110,18 +109,7 @@ def serve(
                     name="set-up links",
                     daemon=True,
                 ).start()
-                forget_start()
                 server.run(sockets=[listening])
-
-
-def forget_start() -> None:
-    """Let the collector of garbage look no more at what the server was made of.
-
-    It stands still for as long as the server runs, and to go through it again and again took an eighth of a second
-    each time, in which nobody got an answer.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def wake_in_turn() -> None:

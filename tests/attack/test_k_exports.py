@@ -137,9 +137,9 @@ def test_k30_a_file_system_without_unnamed_files_gets_a_hidden_one(
         return {}
 
     with pytest.raises(StoreError, match="No space left"):
-        _write(tmp_path / "out" / "a.zip", "", fill)
+        _write(tmp_path, tmp_path / "out" / "a.zip", "", fill)
     assert list(left.parent.iterdir()) == []
-    _write(tmp_path / "out" / "a.zip", "", fill)
+    _write(tmp_path, tmp_path / "out" / "a.zip", "", fill)
 
     assert [len(names) for names in seen] == [1, 1]
     assert left.name not in seen[0] + seen[1]

@@ -257,8 +257,9 @@ def test_k_the_ledger_tells_of_each_time_that_stripe_was_asked(shop: Shop) -> No
     shop.stripe.pay("cus_1", YEAR)
     shop.hear(UPDATED, "cus_1")
 
-    newest = list_connections(shop.acme)[0]
-    assert (newest.attempt.purpose, newest.actor.kind) == ("billing: what is paid", "ruma")
+    # The mail that tells the owners of it may stand there already.
+    found = [(one.attempt.purpose, one.actor.kind) for one in list_connections(shop.acme)[:2]]
+    assert ("billing: what is paid", "ruma") in found
     assert len(list_connections(shop.other)) == before
 
 
