@@ -89,6 +89,7 @@ def test_manifest_and_report_carry_what_was_measured(small: Settings) -> None:
     assert all(name in report for name in measured)
 
 
+@pytest.mark.nightly
 def test_model_that_pools_by_its_first_token_agrees_with_the_reference(small: Settings) -> None:
     """Prompts are put before the texts, and sentences get a pass of their own where no mean gives them."""
     passages = [Passage("Hours", "We open at 8. Bread is baked daily.", [(0, 13), (14, 35), (3, 3)])]
@@ -254,6 +255,7 @@ def test_altered_built_in_model_is_refused(tmp_path: Path, settings: Settings) -
     assert len(find_model_folder(settings).checksum()) == 64
 
 
+@pytest.mark.nightly
 def test_broken_weights_are_a_model_error(tmp_path: Path) -> None:
     """A model whose weights no library reads is an error with its name, and nothing is left of it."""
     folder = write_small_model(tmp_path / "small")

@@ -126,6 +126,7 @@ def test_prefix_gives_the_passage_its_context(embedder: Embedder) -> None:
     assert headed.passage @ question > plain.passage @ question + 0.1
 
 
+@pytest.mark.nightly
 def test_many_passages_keep_their_order(embedder: Embedder) -> None:
     """Passages of all lengths come back in their order, each as if it had been read alone."""
     many = [Passage("Part", " ".join(["word"] * (place * 37 % 200)) + f" {place}") for place in range(60)]

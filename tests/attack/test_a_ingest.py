@@ -178,6 +178,7 @@ def test_two_first_ingests_at_once(tmp_path: Path, folder: Path) -> None:
 
 
 @needs("userns")
+@pytest.mark.nightly
 def test_a05_full_disk_while_ingesting(tmp_path: Path) -> None:
     """The error says that the disk is full; what was stored is kept and whole; with space the same command succeeds."""
     home, saved, folder = tmp_path / "home", tmp_path / "saved", tmp_path / "documents"

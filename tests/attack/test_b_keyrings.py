@@ -223,6 +223,7 @@ def test_b19_open_tenants_go_on_while_the_keyring_is_locked(
             Home(settings).open("acme")
 
 
+@pytest.mark.nightly
 def test_b20_an_item_that_is_there_twice(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the keyring keeps an item twice, a rotation and a move leave none of the old ones."""
     use_keyring("Duplicating", tmp_path, monkeypatch)

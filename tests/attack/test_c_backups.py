@@ -115,6 +115,7 @@ def test_a02_a_removal_that_is_killed_anywhere(backed_up: BackedUp, tmp_path: Pa
 
 
 @needs("userns")
+@pytest.mark.nightly
 def test_a05_a_full_disk_under_the_backups(tmp_path: Path) -> None:
     """The error says that it is full; the backup before is listed and can be restored; with space the next succeeds."""
     made = make_backed_up(tmp_path, documents=3, conversations=5)
