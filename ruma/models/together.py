@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -15,6 +15,8 @@ class _Asked(Generic[Item, Found]):
     found: Found | None = None
     failure: BaseException | None = None
     is_done: bool = False
+    asleep: threading.Lock = field(default_factory=threading.Lock)
+    """Held while its thread sleeps: until it is done, or until its thread is the one that does the next go."""
 
 
 class Together(Generic[Item, Found]):
@@ -36,38 +38,47 @@ class Together(Generic[Item, Found]):
         """
         self._do, self._size, self._most, self._free = do, size, most, lanes
         self._waiting: list[_Asked[Item, Found]] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     def ask(self, item: Item) -> Found:
         """Return what is found for an item; what the go raises, everybody in it gets."""
         mine: _Asked[Item, Found] = _Asked(item)
-        with self._changed:
-            self._waiting.append(mine)
-        while not mine.is_done:
-            self._lead_or_wait(mine)
+        with self._lock:
+            leads = self._free > 0
+            if leads:
+                self._free -= 1
+            else:
+                self._waiting.append(mine)
+                mine.asleep.acquire()
+        if not leads:
+            mine.asleep.acquire()
+        if not mine.is_done:
+            self._lead(mine)
         if mine.failure is not None:
             raise mine.failure
         return mine.found  # type: ignore[return-value]  # what is done and has not failed was found
 
-    def _lead_or_wait(self, mine: _Asked[Item, Found]) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: mine.is_done or (self._free and self._waiting))
-            if mine.is_done:
-                return
-            first = self._size(self._waiting[0].item)
-            ordered = sorted(self._waiting, key=lambda asked: abs(self._size(asked.item) - first))
-            go = ordered[: self._most]
+    def _lead(self, mine: _Asked[Item, Found]) -> None:
+        """Do a go with the longest waiting, and hand the lane to whoever waits longest after it."""
+        with self._lock:
+            size = self._size(mine.item)
+            nearest = sorted(self._waiting, key=lambda asked: abs(self._size(asked.item) - size))
+            go = [mine, *nearest[: self._most - 1]]
             self._waiting = [asked for asked in self._waiting if asked not in go]
-            self._free -= 1
         try:
             for asked, found in zip(go, self._do([asked.item for asked in go]), strict=True):
                 asked.found = found
         except BaseException as exc:  # whatever ended it, nobody in it was found anything
             for asked in go:
                 asked.failure = exc
-        finally:
-            with self._changed:
-                for asked in go:
-                    asked.is_done = True
+        with self._lock:
+            woken = go[1:]
+            if self._waiting:
+                woken.append(self._waiting.pop(0))
+            else:
                 self._free += 1
-                self._changed.notify_all()
+            for asked in go:
+                asked.is_done = True
+        # Nobody else is woken: each that wakes takes the interpreter from one that has something to do.
+        for asked in woken:
+            asked.asleep.release()
