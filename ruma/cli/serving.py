@@ -1,5 +1,6 @@
 """`ruma serve`: the pages and the API, on this machine or for everyone."""
 
+import gc
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,6 +59,9 @@ def serve(
         # In this order: a port must be taken before there is no network, and some systems let a process leave it only
         # while it has one thread, which ends with the first library that is loaded.
         parts.close_network()
+        # What is made now stays, and looking for garbage in it delays the start. The server enables it once it answers.
+        stack.callback(gc.enable)
+        gc.disable()
         from ruma.server import listener
 
         listener.serve(

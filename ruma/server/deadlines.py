@@ -81,8 +81,8 @@ class GuardedServer(Server):
             listening.listen(MOST_WAITING)
         # What the server is made of stays for as long as it runs. To look through it for garbage again and again
         # took an eighth of a second each time, in which nobody got an answer.
-        gc.collect()
         gc.freeze()
+        gc.enable()  # the command disabled it for the start
 
 
 class GuardedConnection(H11Protocol):
