@@ -243,7 +243,7 @@ class Running:
 
     def ask(self, tenant: str = "acme") -> http.client.HTTPResponse:
         """Ask a question and return the stream of its answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("POST", f"/t/{tenant}/api/chat", json.dumps({"question": QUESTION}), ASK)
         return connection.getresponse()
 

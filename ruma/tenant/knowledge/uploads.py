@@ -6,6 +6,7 @@ receives or reads one holds a lock on its file, which ends with the process: wha
 
 import os
 import secrets
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -34,6 +35,9 @@ State = Literal["waiting", "reading", "done", "failed"]
 
 UNFINISHED: tuple[State, ...] = ("waiting", "reading", "failed")
 MOST_TRIES = 3
+LAST_MOMENTS = 20
+"""How often a failed upload is looked at, 0.05 s apart, that is still held."""
+
 LONGEST_NAME = 255
 _NAMELESS = "unnamed"
 _LOOKED_AT = 50
@@ -370,7 +374,12 @@ def discard_upload(tenant: Tenant, upload_id: int) -> None:
     if upload.state == "done":
         raise ConflictError(f"{upload.name} was read; remove its document.")
     with suppress(FileNotFoundError):
+        # What has failed is held for a moment longer by who read it.
+        tries = LAST_MOMENTS if upload.state == "failed" else 1
         lock = lock_file(tenant.uploads_folder / upload.sealed_id)
+        while lock is None and (tries := tries - 1):
+            time.sleep(0.05)
+            lock = lock_file(tenant.uploads_folder / upload.sealed_id)
         if lock is not None:
             os.close(lock)
         elif upload.kind not in ADDRESSES:
