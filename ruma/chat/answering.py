@@ -239,7 +239,7 @@ def _complete(
 ) -> Iterator[str]:
     """Give the text piece by piece; then check it and store the exchange."""
     started = time.perf_counter()
-    is_written = reply.mode == "write" and not reply.is_declined
+    is_written = reply.is_to_be_written
     marks = MarkFilter({one.number for one in reply.citations})
     given: list[str] = []
     with closing(pieces):

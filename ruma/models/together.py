@@ -59,7 +59,7 @@ class Together(Generic[Item, Found]):
         return mine.found  # type: ignore[return-value]  # what is done and has not failed was found
 
     def _lead(self, mine: _Asked[Item, Found]) -> None:
-        """Do a go with the longest waiting, and hand the lane to whoever waits longest after it."""
+        """Do a go of one's own with those most nearly of its size; whoever waits longest then has the lane."""
         with self._lock:
             size = self._size(mine.item)
             nearest = sorted(self._waiting, key=lambda asked: abs(self._size(asked.item) - size))

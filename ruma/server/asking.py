@@ -46,13 +46,13 @@ class Begun:
     """Raises once whoever asks may read on no longer."""
     has_scores: bool = False
     """Whether whoever asks is told how well the evidence fits."""
-    pieces: tuple[str, ...] = ()
-    """The whole text, where no model writes it: it is there, and stored, with the evidence."""
+    pieces: tuple[str, ...] | None = None
+    """The whole text, where no model writes it: it is there, and stored, with the evidence. Else None."""
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is still to come."""
-        return not self.answer.is_to_be_written
+        return self.pieces is not None
 
 
 def begin_answer(
@@ -102,7 +102,7 @@ def begin_answer(
     website = asked.website if asked.website in agent.websites else ""
     check = principal.watch(tenant, website=website)
     # Quoting waits for no model: to come back for the text would cost more than the text does.
-    pieces = () if reply.is_to_be_written else tuple(piece for piece in reply.tokens if piece)
+    pieces = None if reply.is_to_be_written else tuple(piece for piece in reply.tokens if piece)
     return Begun(reply, conversation, tenant, check, principal.may(READ), pieces)
 
 
@@ -213,7 +213,7 @@ async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, Non
             **measured,
         ),
     )
-    for piece in begun.pieces:
+    for piece in begun.pieces or ():
         yield Event("token", Token(piece))
     if not begun.is_whole:
         if place := seats.writing.place_of(tenant.id):

@@ -110,10 +110,7 @@ async def add_text(
     try:
         await sync_to_thread(_keep_text, tenant, principal, resources, title, text)
     except InputError as exc:
-        status, problem = describe_failure(exc)
-        shown = await sync_to_thread(_look_up, tenant, "", 1)
-        sent = {"title": title, "text": text}
-        return await sync_to_thread(_page, request, tenant, resources, shown, status, problem, sent)
+        return await sync_to_thread(_refuse, request, tenant, resources, exc, {"title": title, "text": text})
     return lead_to(tenant, "sources", done="added")
 
 
@@ -130,10 +127,7 @@ async def add_address(
     try:
         await sync_to_thread(_keep_address, tenant, principal, resources, address, what == "site")
     except InputError as exc:
-        status, problem = describe_failure(exc)
-        shown = await sync_to_thread(_look_up, tenant, "", 1)
-        sent = {"address": address, "what": what}
-        return await sync_to_thread(_page, request, tenant, resources, shown, status, problem, sent)
+        return await sync_to_thread(_refuse, request, tenant, resources, exc, {"address": address, "what": what})
     return lead_to(tenant, "sources", done="added")
 
 
@@ -228,6 +222,14 @@ def _look_up(tenant: Tenant, search: str, page: int) -> Shown:
         search=search,
         page=page,
     )
+
+
+def _refuse(
+    request: Request[Any, Any, Any], tenant: Tenant, resources: Resources, exc: InputError, sent: dict[str, str]
+) -> Response[str]:
+    """Return the page once more, with what is wrong and with what was typed."""
+    status, problem = describe_failure(exc)
+    return _page(request, tenant, resources, _look_up(tenant, "", 1), status, problem, sent)
 
 
 def _page(
