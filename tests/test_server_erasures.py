@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from litestar import Litestar
+from litestar._parsers import parse_cookie_string, parse_query_string
+from litestar.datastructures.url import URL
 from litestar.testing import TestClient
 
 from ruma.business.mail import Outbox
@@ -262,3 +266,16 @@ def test_what_another_process_erased_is_forgotten_too(
 
         assert model.forgotten == 1
         assert served.vectors is None
+
+
+def test_the_caches_of_the_libraries_that_read_requests_are_emptied(
+    served: tuple[Home, Client], tenant: Tenant
+) -> None:
+    """What a member searched for stands in addresses, which these libraries keep."""
+    parse_query_string(b"search=marzipan")
+    parse_cookie_string("ruma=marzipan")
+    urlsplit("http://127.0.0.1/?search=marzipan")
+    URL("http://127.0.0.1/?search=marzipan")
+    Forgetter(lambda: [tenant], list, Outbox(served[0].settings)).forget(tenant)
+    caches: list[Any] = [parse_query_string, parse_cookie_string, urlsplit, URL._new]
+    assert [one.cache_info().currsize for one in caches] == [0, 0, 0, 0]

@@ -8,10 +8,13 @@ when that is used again; whole pages of it go back to the system at once, which 
 
 import ctypes
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from ruma.business.mail import Outbox
@@ -46,13 +49,11 @@ class Forgetter:
         self._lock = threading.Lock()
         self._is_due = False
         self._ended_at = -PAUSE_SECONDS
-        self._request_caches: list[Any] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to look for what other processes erase."""
-        self._request_caches = _find_request_caches()  # now: the server takes what it is made of out of the search
         self._thread = threading.Thread(target=self._run, name="ruma-forgetting", daemon=True)
         self._thread.start()
 
@@ -88,9 +89,8 @@ class Forgetter:
         self._is_due = True
         tenant.forget()
         forget_words()
-        self._request_caches = self._request_caches or _find_request_caches()
-        for cache in self._request_caches:
-            cache.cache_clear()
+        for one in _request_caches():
+            one.cache_clear()
         with suppress(NotFoundError, StoreError):
             self._outbox.forget(tenant)
 
@@ -107,8 +107,16 @@ class Forgetter:
                 ctypes.CDLL(None).malloc_trim(0)
 
 
-def _find_request_caches() -> list[Any]:
+@cache
+def _request_caches() -> list[Any]:
     """Return the caches of the libraries that read requests: addresses, with what was searched for, and cookies."""
-    # Looked for and not named: most of them are nothing that these libraries promise to have.
-    found = [one for one in gc.get_objects() if type(one) is type(stem)]
-    return [one for one in found if str(getattr(one, "__module__", "")).startswith(("litestar.", "urllib."))]
+    # Looked for and not named: most of them are nothing that these libraries promise to have. Not among all objects of
+    # the process: to hold one that another thread is just giving back, for a moment only, corrupts its memory.
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(("litestar.", "urllib."))]
+    holders = [holder for module in modules for holder in (module, *_classes_of(module))]
+    held = [getattr(one, "__func__", one) for holder in holders for one in list(vars(holder).values())]
+    return [*{id(one): one for one in held if type(one) is type(stem)}.values()]
+
+
+def _classes_of(module: ModuleType) -> list[type]:
+    return [one for one in list(vars(module).values()) if isinstance(one, type)]
