@@ -18,7 +18,7 @@ from ruma.chat.evidence import (
 )
 from ruma.chat.searching import Findings, FoundPassage
 from ruma.chat.words import mark_stems
-from ruma.tenant.knowledge.index import StoredChunk
+from ruma.tenant.knowledge.index import StoredChunk, pack_spans
 from ruma.tenant.knowledge.vectors import pack
 
 STEMS = ("open", "sundai")
@@ -44,7 +44,7 @@ def make_passage(
     vectors = np.array([[cosine, 0, 0, 0] for cosine in cosines or [0.5] * len(sentences)], np.float32).reshape(-1, 4)
     whole, parts = pack(none), pack(np.vstack([none, vectors]))
     chunk = StoredChunk(
-        document_id, document_id, "a.md", title, "/a", heading, 3, start, text, tuple(spans), whole, parts
+        document_id, document_id, "a.md", title, "/a", heading, 3, start, text, pack_spans(spans), whole, parts
     )
     return FoundPassage(chunk, score, 0.5, 1.0, vectors[:, 0], mark_stems(sentences, STEMS))
 

@@ -52,6 +52,20 @@ def test_stems_are_marked_in_other_forms_of_a_word() -> None:
     assert marks.tolist() == [[True, True], [False, False]]
 
 
+def test_a_stem_is_found_in_every_word_that_has_it() -> None:
+    """Also where the stem ends in other letters than the word, and at the edges of a text."""
+    roots = ["a", "e", "ey", "ski", "b", "cred", "respons", "agr", "fizz", "hop", "activ", "vi", "commun", "bak"]
+    ends = ["", "s", "ies", "ed", "eed", "ing", "y", "ility", "ibility", "ational", "ization", "ousness", "ement", "le"]
+    words = [root + one + two for root in roots for one in ends for two in ("", "s", "ed", "ing", "ly")]
+
+    found = mark_stems(words, [stem(word) for word in words])
+
+    assert found.tolist() == [[stem(one) == stem(other) for other in words] for one in words]
+    texts = ["bakery", "(BAKERIES)", "un_bakery", "unbakery", "a\0bakery", "", "a Bäkery."]
+    assert mark_stems(texts, ["bakeri"])[:, 0].tolist() == [True, True, True, False, True, False, True]
+    assert mark_stems(["x"], []).shape == (1, 0)
+
+
 @pytest.mark.parametrize(("text", "asks"), [("Open on Sundays?", True), ('He asked: "Why?"', True), ("Yes.", False)])
 def test_a_question_is_known_by_its_end(text: str, asks: bool) -> None:
     """Quotes and brackets after the mark do not hide it."""

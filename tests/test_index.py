@@ -153,11 +153,11 @@ def test_chunks_are_compared_as_their_vectors_are(tenant: Tenant) -> None:
 
     compared = compare(chunks, asked)
 
-    assert [len(parts) for _, parts in compared] == [1 + len(chunk.sentences) for chunk in chunks]
-    for chunk, (whole, parts) in zip(chunks, compared, strict=True):
-        assert whole == pytest.approx(float(chunk.vector @ asked), abs=1e-5)
-        rows = np.vstack([chunk.prefix_vector[None, :], chunk.sentence_vectors])
-        np.testing.assert_allclose(parts, rows @ asked, atol=1e-5)
+    assert [chunk.sentences for chunk in chunks] == [((0, 38),), ((0, 10),)]
+    for place, chunk in enumerate(chunks):
+        assert compared.wholes[place] == pytest.approx(float(chunk.vector @ asked), abs=1e-5)
+        assert compared.parts[compared.edges[place]] == pytest.approx(float(chunk.prefix_vector @ asked), abs=1e-5)
+        np.testing.assert_allclose(compared.of_sentences(place), chunk.sentence_vectors @ asked, atol=1e-5)
 
 
 def test_readings_within_one_state_do_not_see_what_comes_between(tenant: Tenant) -> None:

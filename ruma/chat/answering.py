@@ -87,6 +87,7 @@ def answer(
     conversation: OpenConversation | None = None,
     earlier: Sequence[str] = (),
     mode: str | None = None,
+    agent: Agent | None = None,
 ) -> Answer:
     """Find the evidence for a question and begin its answer. Whatever can be foreseen to fail fails here.
 
@@ -98,6 +99,7 @@ def answer(
         conversation: The conversation that it belongs to; question and whole answer are stored there.
         earlier: What was asked before, oldest first, where that is in no conversation of ours.
         mode: `quote`, `write` or `auto` instead of the agent's own.
+        agent: The tenant's, where it was read before.
 
     Raises:
         InputError: The question is empty or too long for the model, or there is no such mode.
@@ -105,7 +107,7 @@ def answer(
         NotReadyError: There are no documents yet, or no model to write with.
         ModelError: The language model cannot be started.
     """
-    agent = read_agent(tenant)
+    agent = agent or read_agent(tenant)
     mode = choose_mode(mode or agent.mode, generator)
     check_question(question)
     clock = _Clock()

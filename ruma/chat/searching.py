@@ -14,6 +14,7 @@ from ruma.errors import InputError, NotReadyError
 from ruma.models.vectors import Embedder
 from ruma.tenant.knowledge.documents import check_embedder
 from ruma.tenant.knowledge.index import (
+    Cosines,
     StoredChunk,
     compare,
     count_chunks,
@@ -151,20 +152,20 @@ def _fuse(found: Findings, chunks: Sequence[StoredChunk], bm25: Mapping[int, flo
         begin, end = end, end + len(one)
         coverage = max(covered[begin:end], default=0.0) / total
         score = scores[place] + WORDS_WEIGHT * words[place] / total + COVERAGE_WEIGHT * coverage**2
-        cosine, parts = compared[place]
-        fused.append(FoundPassage(chunks[place], score, cosine, words[place], parts[1:], marked[begin:end]))
+        cosine, parts = float(compared.wholes[place]), compared.of_sentences(place)
+        fused.append(FoundPassage(chunks[place], score, cosine, words[place], parts, marked[begin:end]))
     return sorted(fused, key=lambda passage: -passage.score)
 
 
-def _score(chunks: Sequence[StoredChunk], compared: Sequence[tuple[float, Floats]]) -> list[float]:
+def _score(chunks: Sequence[StoredChunk], compared: Cosines) -> list[float]:
     """Return the part of each passage's score that its vectors give, all of them in one go."""
-    wholes = np.array([cosine for cosine, _ in compared], np.float32)
-    parts = np.concatenate([one for _, one in compared])
-    starts = np.cumsum([0, *(len(one) for _, one in compared[:-1])])
+    starts = compared.edges[:-1]
     # What has no heading is compared as a whole, else it would fall behind everything that has one.
-    headings = np.where([chunk.has_prefix for chunk in chunks], parts[starts], wholes)
+    headings = np.where([chunk.has_prefix for chunk in chunks], compared.parts[starts], compared.wholes)
+    parts = compared.parts.copy()
     parts[starts] = headings
-    scores: list[float] = (np.maximum(np.maximum.reduceat(parts, starts), wholes) + HEADING_WEIGHT * headings).tolist()
+    best = np.maximum(np.maximum.reduceat(parts, starts), compared.wholes)
+    scores: list[float] = (best + HEADING_WEIGHT * headings).tolist()
     return scores
 
 

@@ -98,6 +98,7 @@ def begin_answer(
             conversation=conversation if is_kept else None,
             earlier=earlier,
             mode=mode,
+            agent=agent,
         )
     website = asked.website if asked.website in agent.websites else ""
     check = principal.watch(tenant, website=website)

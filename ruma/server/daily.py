@@ -17,7 +17,7 @@ LOOK_SECONDS = 3600.0
 """How often it looks which tenants' day is over, and notes how time goes on, should the machine lose it."""
 
 LONGEST_PAUSE = 2.0
-"""How many seconds one write of a removal waits for answers that are under way."""
+"""How many seconds each tenant's turn, and each write of a removal, waits for answers that are under way."""
 
 _LOG = logging.getLogger("ruma.retention")
 
@@ -58,6 +58,7 @@ class DailyWorker:
 
     def _look_after(self, name: str, *, is_start: bool) -> None:
         try:
+            self._thread.give_way(LONGEST_PAUSE)
             # Opened for this alone: among a thousand tenants most are asleep.
             with self._open_tenant(name) as tenant:
                 if is_due(tenant) or is_start:

@@ -3,19 +3,17 @@
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from itertools import accumulate
+from typing import NamedTuple
 
 from ruma.errors import NotReadyError
-from ruma.tenant.knowledge.vectors import cosines, refresh, unpack
+from ruma.tenant.knowledge.vectors import Floats, cosines, count_vectors, refresh, unpack
 from ruma.tenant.tenant import Tenant
 
 TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 1.0, 1.0
 
 
-@dataclass(frozen=True)
-class StoredChunk:
+class StoredChunk(NamedTuple):
     """A chunk with its document's name and title, its place and its vectors."""
 
     id: int
@@ -27,12 +25,17 @@ class StoredChunk:
     page: int | None
     start: int
     text: str
-    sentences: tuple[tuple[int, int], ...]
-    """Character spans in the chunk's text."""
+    spans: bytes
+    """Its sentences, as stored."""
     packed: bytes
     """The vector of the passage as a whole, as stored."""
     packed_parts: bytes
     """Those of its title with its headings, and of each sentence, as stored."""
+
+    @property
+    def sentences(self) -> tuple[tuple[int, int], ...]:
+        """Character spans in the chunk's text."""
+        return unpack_spans(self.spans)
 
     @property
     def dimension(self) -> int:
@@ -40,15 +43,15 @@ class StoredChunk:
         return len(self.packed) - 4
 
     @property
-    def vector(self) -> NDArray[np.float32]:
+    def vector(self) -> Floats:
         """(d,) the passage as a whole."""
-        whole: NDArray[np.float32] = unpack(self.packed, self.dimension)[0]
+        whole: Floats = unpack(self.packed, self.dimension)[0]
         return whole
 
     @property
-    def prefix_vector(self) -> NDArray[np.float32]:
+    def prefix_vector(self) -> Floats:
         """(d,) its title and headings; zeros where it has none."""
-        prefix: NDArray[np.float32] = unpack(self.packed_parts, self.dimension)[0]
+        prefix: Floats = unpack(self.packed_parts, self.dimension)[0]
         return prefix
 
     @property
@@ -57,7 +60,7 @@ class StoredChunk:
         return any(self.packed_parts[:4])
 
     @property
-    def sentence_vectors(self) -> NDArray[np.float32]:
+    def sentence_vectors(self) -> Floats:
         """(n, d) one a sentence."""
         return unpack(self.packed_parts, self.dimension)[1:]
 
@@ -78,7 +81,7 @@ def search_words(tenant: Tenant, terms: Sequence[str], limit: int) -> list[tuple
     return [(row[0], row[1]) for row in rows]
 
 
-def search_vectors(tenant: Tenant, vector: NDArray[np.float32], limit: int) -> list[tuple[int, float]]:
+def search_vectors(tenant: Tenant, vector: Floats, limit: int) -> list[tuple[int, float]]:
     """Return the chunks nearest to a unit vector (d,), with their cosines, nearest first.
 
     Raises:
@@ -112,18 +115,32 @@ def load_passages(tenant: Tenant, chunk_ids: Sequence[int]) -> list[StoredChunk]
                 where chunk.id in ({marks})""",
             list(chunk_ids),
         ).fetchall()
-    found = {row[0]: StoredChunk(*(*row[:9], unpack_spans(row[9]), *row[10:])) for row in rows}
+    found = {row[0]: StoredChunk(*row) for row in rows}
     return [found[number] for number in chunk_ids if number in found]
 
 
-def compare(chunks: Sequence[StoredChunk], vector: NDArray[np.float32]) -> list[tuple[float, NDArray[np.float32]]]:
-    """Return the cosines to a unit vector (d,) of each chunk as a whole, and of its parts (1 + n,).
+@dataclass(frozen=True)
+class Cosines:
+    """How near some chunks are to a question."""
 
-    The first part is the title with the headings, the others are the sentences.
-    """
+    wholes: Floats
+    """(n,) each as a whole."""
+    parts: Floats
+    """The title with the headings and then each sentence of the first chunk, then those of the next."""
+    edges: Sequence[int]
+    """(n + 1,) where each chunk's parts begin, and where the last one's end."""
+
+    def of_sentences(self, place: int) -> Floats:
+        """Return those of one chunk's sentences."""
+        return self.parts[self.edges[place] + 1 : self.edges[place + 1]]
+
+
+def compare(chunks: Sequence[StoredChunk], vector: Floats) -> Cosines:
+    """Return the cosines of chunks to a unit vector (d,)."""
     wholes = cosines([chunk.packed for chunk in chunks], vector)
     parts = cosines([chunk.packed_parts for chunk in chunks], vector)
-    return [(float(whole[0]), part) for whole, part in zip(wholes, parts, strict=True)]
+    counts = [count_vectors(chunk.packed_parts, len(vector)) for chunk in chunks]
+    return Cosines(wholes, parts, list(accumulate(counts, initial=0)))
 
 
 def count_chunks(tenant: Tenant) -> int:

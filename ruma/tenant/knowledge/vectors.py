@@ -9,7 +9,6 @@ dimensions), and the bytes rank them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,25 +34,28 @@ def pack(vectors: Floats) -> bytes:
 
 def unpack(blob: bytes, dimension: int) -> Floats:
     """Return the vectors (n, d) that `pack` wrote."""
-    count = len(blob) // (dimension + 4)
+    count = count_vectors(blob, dimension)
     scales = np.frombuffer(blob, np.float32, count)
     steps = np.frombuffer(blob, np.int8, offset=4 * count).reshape(count, dimension)
     return steps.astype(np.float32) * scales[:, None]
 
 
-def cosines(blobs: Sequence[bytes], vector: Floats) -> list[Floats]:
-    """Return for each blob that `pack` wrote the cosines (n,) of its vectors to a unit vector (d,).
+def cosines(blobs: Sequence[bytes], vector: Floats) -> Floats:
+    """Return the cosines (n,) to a unit vector (d,) of all the vectors in blobs that `pack` wrote, in their order.
 
     All are compared at once: a question meets some hundred sentences in some dozen blobs.
     """
-    dimension = len(vector)
-    counts = [len(blob) // (dimension + 4) for blob in blobs]
+    counts = [count_vectors(blob, len(vector)) for blob in blobs]
     steps = b"".join([blob[4 * count :] for blob, count in zip(blobs, counts, strict=True)])
     scales = b"".join([blob[: 4 * count] for blob, count in zip(blobs, counts, strict=True)])
-    matrix = np.frombuffer(steps, np.int8).reshape(-1, dimension).astype(np.float32)
+    matrix = np.frombuffer(steps, np.int8).reshape(-1, len(vector)).astype(np.float32)
     found: Floats = (matrix @ vector) * np.frombuffer(scales, np.float32)
-    ends = list(accumulate(counts))
-    return [found[end - count : end] for end, count in zip(ends, counts, strict=True)]
+    return found
+
+
+def count_vectors(blob: bytes, dimension: int) -> int:
+    """Return how many vectors `pack` wrote into a blob."""
+    return len(blob) // (dimension + 4)
 
 
 @dataclass(frozen=True)
