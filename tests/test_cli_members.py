@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from ruma.config import load_settings
+from ruma.server.listener import only_server
 from ruma.tenant.home import Home
 from ruma.tenant.people.joining import accept_invitation, reset_password, set_up_owner
 from ruma.tenant.people.members import check_sign_in, find_member
@@ -101,6 +102,19 @@ def test_the_setup_link_makes_the_first_owner() -> None:
     assert "24 hours" in result.stderr
     assert again.exit_code == 1
     assert "owner already" in again.stderr
+
+
+def test_a_link_leads_to_the_server_that_runs() -> None:
+    """Which may have been started on another port than the settings name."""
+    settings = load_settings()
+    run("tenant", "create", "acme")
+
+    with only_server(settings, "https://agents.example.com:9443"):
+        running = run("members", "link")
+    stopped = run("members", "link")
+
+    assert running.stdout.startswith("https://agents.example.com:9443/t/acme/setup/")
+    assert stopped.stdout.startswith("http://127.0.0.1:8420/t/acme/setup/")
 
 
 def test_a_person_is_invited() -> None:

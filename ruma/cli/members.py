@@ -252,9 +252,13 @@ def _change(
 def _print_link(
     settings: Settings, tenant_name: str, purpose: "Purpose", secret: str, life: str, as_json: bool
 ) -> None:
-    from ruma.server.addresses import public_address
+    from ruma.server.addresses import PublicAddress, public_address
+    from ruma.server.listening import find_running
 
-    address = public_address(settings, settings.port).link(tenant_name, purpose, secret)
+    # A running server knows best where it is: it may have been started with other options than the settings hold.
+    running = find_running(settings.home).partition(", process ")[0]
+    public = PublicAddress(origin=running) if running else public_address(settings, settings.port)
+    address = public.link(tenant_name, purpose, secret)
     if as_json:
         print_json({"link": address})
         return
