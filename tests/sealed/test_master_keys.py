@@ -3,10 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,30 +12,8 @@ import pytest
 from ruma.config import Settings
 from ruma.errors import InputError, KeyMissingError, KeyStoreError, WrongKeyError
 from ruma.tenant.keys.keys import Key
-from ruma.tenant.keys.master_keys import forget_masters
 from ruma.tenant.keys.sealed_keys import SealedKeys
-from tests.sealing import ROOT, SECRET, Open, content, open_sealed
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    """Let no test see what another one unlocked."""
-    forget_masters()
-    yield
-    forget_masters()
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Return the settings of a new home."""
-    (tmp_path / "home").mkdir(mode=0o700)
-    return Settings(home=tmp_path / "home")
-
-
-@pytest.fixture
-def opened(settings: Settings, tmp_path: Path) -> Open:
-    """Return a function that opens them with a key from one of the places, as after a new start."""
-    return partial(open_sealed, settings, tmp_path)
+from tests.sealing import ROOT, SECRET, Open, content
 
 
 def test_a_wrong_passphrase_is_an_error_before_anything_is_written(opened: Open, settings: Settings) -> None:
