@@ -1,13 +1,10 @@
 import re
-from collections.abc import Iterator
 
 import pyotp
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import load_settings
-from ruma.server.app import create_app
 from ruma.server.pages.signing_in import name_browser
 from ruma.tenant.home import Home
 from ruma.tenant.people.joining import invite, make_reset_link, make_setup_link
@@ -15,7 +12,6 @@ from ruma.tenant.people.members import change_member, create_member, find_member
 from ruma.tenant.people.second_factor import enable_second_factor, new_factor_secret
 from ruma.tenant.people.sessions import find_session, list_sessions
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, renew_tenant
 
 HERE = "http://127.0.0.1:8420"
 DOOR = "/t/acme/sign-in"
@@ -23,28 +19,6 @@ EMAIL, PASSWORD, OTHER = "anna@example.com", "harbour violin ticket 83", "lanter
 COOKIE = "__Host-ruma-acme"
 SIGN_IN = {"email": EMAIL, "password": PASSWORD}
 Client = TestClient[Litestar]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        client.follow_redirects = False
-        yield home, client
-
-
-@pytest.fixture
-def home(served: tuple[Home, Client]) -> Home:
-    """Return the home with a new tenant."""
-    return renew_tenant(served[0])
-
-
-@pytest.fixture
-def tenant(home: Home) -> Iterator[Tenant]:
-    """Return the tenant, open and without members."""
-    with home.open("acme") as tenant:
-        yield tenant
 
 
 @pytest.fixture

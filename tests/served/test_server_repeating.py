@@ -1,55 +1,23 @@
 """A write that is sent twice under one idempotency key is done once."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import load_settings
 from ruma.errors import ConflictError, InputError
-from ruma.server.app import create_app
-from ruma.tenant.home import Home
 from ruma.tenant.kept_responses import claim_response, keep_response, release_claim
 from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.people.api_keys import list_api_keys, revoke_api_key
 from ruma.tenant.tenant import Tenant
 from tests.harness.residue import find_residue, make_canaries
-from tests.serving import EMBEDDER, FLAGS, renew_tenant, sign_in, with_key
+from tests.serving import sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 TEXTS = "/t/acme/api/sources/texts"
 Client = TestClient[Litestar]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server."""
-    home = Home(load_settings({**FLAGS, "home": tmp_path_factory.mktemp("home")}, {}))
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        yield home, client
-
-
-@pytest.fixture
-def home(served: tuple[Home, Client]) -> Home:
-    """Return the home with a new tenant."""
-    return renew_tenant(served[0])
-
-
-@pytest.fixture
-def opened(home: Home) -> Iterator[Tenant]:
-    """Return the tenant, open beside the server."""
-    with home.open("acme") as tenant:
-        yield tenant
-
-
-@pytest.fixture
-def client(served: tuple[Home, Client], home: Home) -> Client:
-    """Return a client of the server of that home."""
-    served[1].cookies.clear()
-    return served[1]
 
 
 def add(client: Client, headers: dict[str, str], key: str, text: str = "We bake on Mondays.") -> Any:
@@ -73,12 +41,12 @@ def count(tenant: Tenant) -> int:
     return len(list_uploads(tenant))
 
 
-def test_a_write_that_is_sent_twice_is_done_once(client: Client, opened: Tenant) -> None:
+def test_a_write_that_is_sent_twice_is_done_once(client: Client, tenant: Tenant) -> None:
     """The second one gets the first one's answer, and says that it is one; another key is another write."""
-    headers = with_key(opened, "write", "read")
+    headers = with_key(tenant, "write", "read")
 
     first, second = add(client, headers, "one"), add(client, headers, "one")
-    done_once = count(opened)
+    done_once = count(tenant)
     third = add(client, headers, "two")
 
     assert first.status_code == second.status_code < 300
@@ -87,24 +55,24 @@ def test_a_write_that_is_sent_twice_is_done_once(client: Client, opened: Tenant)
     assert second.headers["idempotent-replayed"] == "true"
     assert done_once == 1
     assert third.json() != first.json()
-    assert count(opened) == 2
+    assert count(tenant) == 2
 
 
-def test_a_key_that_was_used_for_something_else_is_refused(client: Client, opened: Tenant) -> None:
+def test_a_key_that_was_used_for_something_else_is_refused(client: Client, tenant: Tenant) -> None:
     """The same key with another text is a mistake of the sender, and nothing is written."""
-    headers = with_key(opened, "write")
+    headers = with_key(tenant, "write")
     add(client, headers, "one")
 
     response = add(client, headers, "one", "We bake on Tuesdays.")
 
     assert response.status_code == 400
     assert "another request" in response.json()["error"]["message"]
-    assert count(opened) == 1
+    assert count(tenant) == 1
 
 
-def test_a_file_that_is_sent_twice_is_read_once(client: Client, opened: Tenant) -> None:
+def test_a_file_that_is_sent_twice_is_read_once(client: Client, tenant: Tenant) -> None:
     """Put or in a form, the second one gets the first one's answer; another file under its key is refused."""
-    headers = with_key(opened, "write")
+    headers = with_key(tenant, "write")
     for number, send in enumerate((send_file, send_form)):
         key = {**headers, "Idempotency-Key": f"file {number}"}
 
@@ -115,13 +83,13 @@ def test_a_file_that_is_sent_twice_is_read_once(client: Client, opened: Tenant) 
         assert first.content == second.content
         assert second.headers["idempotent-replayed"] == "true"
         assert other.status_code == 400
-    with opened.reading() as db:
+    with tenant.reading() as db:
         assert db.execute("select count(*) from upload").fetchone() == (2,)
 
 
-def test_a_file_that_did_not_come_in_may_come_again(client: Client, opened: Tenant) -> None:
+def test_a_file_that_did_not_come_in_may_come_again(client: Client, tenant: Tenant) -> None:
     """A file that was refused leaves its key free: the next try is no repetition."""
-    headers = {**with_key(opened, "write"), "Idempotency-Key": "late"}
+    headers = {**with_key(tenant, "write"), "Idempotency-Key": "late"}
 
     refused = client.post("/t/acme/api/sources/uploads", content=b"no form", headers=headers)
     accepted = send_form(client, headers, b"Rye is five.")
@@ -130,46 +98,46 @@ def test_a_file_that_did_not_come_in_may_come_again(client: Client, opened: Tena
     assert "idempotent-replayed" not in accepted.headers
 
 
-def test_a_key_is_one_senders_own(client: Client, opened: Tenant) -> None:
+def test_a_key_is_one_senders_own(client: Client, tenant: Tenant) -> None:
     """Another API key and a member may use the same words, and get an answer of their own."""
-    add(client, with_key(opened, "write"), "one")
+    add(client, with_key(tenant, "write"), "one")
 
-    for headers in (with_key(opened, "write"), sign_in(opened, "editor")):
+    for headers in (with_key(tenant, "write"), sign_in(tenant, "editor")):
         assert "idempotent-replayed" not in add(client, headers, "one").headers
-    assert count(opened) == 3
+    assert count(tenant) == 3
 
 
-def test_a_revoked_key_gets_no_old_answer(client: Client, opened: Tenant) -> None:
+def test_a_revoked_key_gets_no_old_answer(client: Client, tenant: Tenant) -> None:
     """What was kept is for those who may still come in."""
-    headers = with_key(opened, "write")
+    headers = with_key(tenant, "write")
     add(client, headers, "one")
-    revoke_api_key(opened, list_api_keys(opened)[0].id)
+    revoke_api_key(tenant, list_api_keys(tenant)[0].id)
 
     assert add(client, headers, "one").status_code == 401
 
 
-def test_a_refused_write_is_repeated_and_a_failed_one_is_done_again(opened: Tenant) -> None:
+def test_a_refused_write_is_repeated_and_a_failed_one_is_done_again(tenant: Tenant) -> None:
     """While it is being done the key is taken; a claim that is let go can be taken again."""
-    assert claim_response(opened, b"k", b"r") is None
+    assert claim_response(tenant, b"k", b"r") is None
     with pytest.raises(ConflictError):
-        claim_response(opened, b"k", b"r")
-    release_claim(opened, b"k")
-    assert claim_response(opened, b"k", b"r") is None
-    keep_response(opened, b"k", 201, b"{}")
-    kept = claim_response(opened, b"k", b"r")
+        claim_response(tenant, b"k", b"r")
+    release_claim(tenant, b"k")
+    assert claim_response(tenant, b"k", b"r") is None
+    keep_response(tenant, b"k", 201, b"{}")
+    kept = claim_response(tenant, b"k", b"r")
     assert kept is not None
     assert (kept.status, kept.body) == (201, b"{}")
     with pytest.raises(InputError):
-        claim_response(opened, b"k", b"other")
+        claim_response(tenant, b"k", b"other")
 
 
-def test_kept_answers_go_when_something_is_deleted(opened: Tenant) -> None:
+def test_kept_answers_go_when_something_is_deleted(tenant: Tenant) -> None:
     """An answer may repeat what is deleted, so all kept ones leave the file with it."""
     (canary,) = make_canaries(1)
-    claim_response(opened, b"k", b"r")
-    keep_response(opened, b"k", 200, canary.encode())
-    assert find_residue(opened.folder, opened.key.raw, [canary])
+    claim_response(tenant, b"k", b"r")
+    keep_response(tenant, b"k", 200, canary.encode())
+    assert find_residue(tenant.folder, tenant.key.raw, [canary])
 
-    remove_documents(opened, [list_documents(opened)[0].id])
+    remove_documents(tenant, [list_documents(tenant)[0].id])
 
-    assert not find_residue(opened.folder, opened.key.raw, [canary])
+    assert not find_residue(tenant.folder, tenant.key.raw, [canary])

@@ -1,25 +1,12 @@
-from collections.abc import Iterator
-
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import load_settings
-from ruma.server.app import create_app
 from ruma.tenant.home import Home
-from tests.serving import EMBEDDER, FLAGS, renew_tenant, with_key
+from tests.serving import renew_tenant, with_key
 
 Client = TestClient[Litestar]
 PAIR = {"question": "Do you bake for weddings?", "answer": "Yes.\n\nCall us three weeks ahead."}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
-    app = create_app(home, lambda: EMBEDDER, lambda _: None)
-    with TestClient(app, base_url="http://127.0.0.1:8420") as client:
-        yield home, client
 
 
 @pytest.fixture

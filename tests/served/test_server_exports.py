@@ -1,47 +1,19 @@
 import io
 import time
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import load_settings
-from ruma.server.app import create_app
 from ruma.tenant.copying.exports import list_exports
-from ruma.tenant.home import Home
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, renew_tenant, sign_in, with_key
+from tests.serving import sign_in, with_key
 from tests.test_exporting import talk
 
 HERE, API, PAGES = "http://127.0.0.1:8420", "/t/acme/api", "/t/acme/data/exports"
 FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "text/html"}
 Client = TestClient[Litestar]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server, which makes exports."""
-    home = Home(load_settings({**FLAGS, "home": tmp_path_factory.mktemp("home")}, {}))
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        client.follow_redirects = False
-        yield home, client
-
-
-@pytest.fixture
-def tenant(served: tuple[Home, Client]) -> Iterator[Tenant]:
-    """Return a new, open tenant."""
-    with renew_tenant(served[0]).open("acme") as tenant:
-        yield tenant
-
-
-@pytest.fixture
-def client(served: tuple[Home, Client], tenant: Tenant) -> Client:
-    """Return a client of the server, on which nobody is signed in."""
-    served[1].cookies.clear()
-    return served[1]
 
 
 def ask(client: Client, key: dict[str, str], **body: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import io
 import re
 import zipfile
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,40 +25,11 @@ from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import set_hold
 from ruma.tenant.tenant import Tenant
 from tests.mailing import Mailbox, mail_server
-from tests.serving import EMBEDDER, FLAGS, PASSWORD, QUESTION, make_tenant, renew_tenant, sign_in, with_key
+from tests.serving import EMBEDDER, FLAGS, PASSWORD, QUESTION, make_tenant, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 API = "/t/acme/api"
 Client = TestClient[Litestar]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server."""
-    home = Home(load_settings({**FLAGS, "home": tmp_path_factory.mktemp("home")}, {}))
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        client.follow_redirects = False
-        yield home, client
-
-
-@pytest.fixture
-def home(served: tuple[Home, Client]) -> Home:
-    """Return the home with a new tenant."""
-    return renew_tenant(served[0])
-
-
-@pytest.fixture
-def client(served: tuple[Home, Client], home: Home) -> Client:
-    """Return a client of the server of that home."""
-    served[1].cookies.clear()
-    return served[1]
-
-
-@pytest.fixture
-def tenant(home: Home) -> Iterator[Tenant]:
-    """Return the open tenant."""
-    with home.open("acme") as tenant:
-        yield tenant
 
 
 def ask(client: Client, **sent: Any) -> Any:

@@ -23,7 +23,7 @@ from ruma.tenant.people.members import check_sign_in, create_member, find_member
 from ruma.tenant.people.second_factor import check_code, enable_second_factor, new_factor_secret
 from ruma.tenant.people.sessions import begin_session, list_sessions
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, PASSWORD, renew_tenant, sign_in
+from tests.serving import EMBEDDER, FLAGS, PASSWORD, sign_in
 
 HERE, PUBLIC = "http://127.0.0.1:8420", PublicAddress(origin="https://ask.example.com")
 PEOPLE, ACCOUNT = "/t/acme/people", "/t/acme/account"
@@ -38,19 +38,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Cli
     with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None, public=PUBLIC), base_url=HERE) as client:
         client.follow_redirects = False
         yield home, client
-
-
-@pytest.fixture
-def home(served: tuple[Home, Client]) -> Home:
-    """Return the home with a new tenant."""
-    return renew_tenant(served[0])
-
-
-@pytest.fixture
-def tenant(home: Home) -> Iterator[Tenant]:
-    """Return the tenant, open and without members."""
-    with home.open("acme") as tenant:
-        yield tenant
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Erasing in the members' pages and by the API: found, chosen, erased, with a receipt to keep and to check."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,9 +12,8 @@ from litestar.testing import TestClient
 
 from ruma.business.mail import Outbox
 from ruma.chat.words import stem
-from ruma.config import Settings, load_settings
+from ruma.config import Settings
 from ruma.models.generator import Generator
-from ruma.server.app import create_app
 from ruma.server.forgetting import Forgetter
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
 from ruma.tenant.conversing.inbox import ask_for_person
@@ -27,27 +25,11 @@ from ruma.tenant.knowledge.documents import list_documents
 from ruma.tenant.knowledge.index import search_vectors
 from ruma.tenant.people.members import list_members
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, ScriptedGenerator, renew_tenant, sign_in, with_key
+from tests.serving import EMBEDDER, ScriptedGenerator, renew_tenant, sign_in, with_key
 
 Client = TestClient[Litestar]
 HERE = "http://127.0.0.1:8420"
 DATA = "/t/acme/data/erasures"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        client.follow_redirects = False
-        yield home, client
-
-
-@pytest.fixture
-def tenant(served: tuple[Home, Client]) -> Iterator[Tenant]:
-    """Return the tenant, open and new."""
-    with renew_tenant(served[0]).open("acme") as tenant:
-        yield tenant
 
 
 @pytest.fixture

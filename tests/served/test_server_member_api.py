@@ -1,36 +1,18 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import load_settings
-from ruma.server.app import create_app
 from ruma.tenant.home import Home
 from ruma.tenant.people.joining import accept_invitation, reset_password
 from ruma.tenant.people.links import list_invitations
 from ruma.tenant.people.members import change_member, create_member, list_members
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, PASSWORD, renew_tenant, sign_in, with_key
+from tests.serving import PASSWORD, sign_in, with_key
 
 HERE, API = "http://127.0.0.1:8420", "/t/acme/api"
 Client = TestClient[Litestar]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server."""
-    home = Home(load_settings({**FLAGS, "home": tmp_path_factory.mktemp("home")}, {}))
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        yield home, client
-
-
-@pytest.fixture
-def tenant(served: tuple[Home, Client]) -> Iterator[Tenant]:
-    """Return a new, open tenant."""
-    with renew_tenant(served[0]).open("acme") as tenant:
-        yield tenant
 
 
 @pytest.fixture

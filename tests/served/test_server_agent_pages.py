@@ -1,22 +1,19 @@
 import json
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from ruma.config import load_settings
 from ruma.ingest.pairs import save_pair
 from ruma.models.language_models import MODEL_FILE, Model, write_manifest
-from ruma.server.app import create_app
 from ruma.tenant.agents import change_agent, read_agent
 from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.pairs import find_pairs
 from ruma.tenant.tenant import Tenant
-from tests.serving import EMBEDDER, FLAGS, QUESTION, renew_tenant, sign_in, with_key
+from tests.serving import EMBEDDER, QUESTION, sign_in, with_key
 
 HERE = "http://127.0.0.1:8420"
 Client = TestClient[Litestar]
@@ -36,28 +33,6 @@ AGENT = {
     "websites": "https://shop.example/\nhttps://www.shop.example",
     "is_published": "yes",
 }
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Client]]:
-    """Return a home and a client of its server."""
-    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
-    with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
-        client.follow_redirects = False
-        yield home, client
-
-
-@pytest.fixture
-def home(served: tuple[Home, Client]) -> Home:
-    """Return the home with a new tenant."""
-    return renew_tenant(served[0])
-
-
-@pytest.fixture
-def tenant(home: Home) -> Iterator[Tenant]:
-    """Return the tenant, open."""
-    with home.open("acme") as tenant:
-        yield tenant
 
 
 @pytest.fixture
