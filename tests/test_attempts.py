@@ -108,6 +108,14 @@ def test_each_further_failure_waits_longer(tenant: Tenant) -> None:
     assert waits["second-step"][-1] == 600
 
 
+def test_six_digits_are_guessed_at_more_slowly(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second step alone has the longer limit: where the common one is nothing, only it still waits."""
+    monkeypatch.setattr(attempts, "LONGEST_WAIT", 0.0)
+
+    assert repeat(FREE_ACCOUNT + 2, lambda _: fail(tenant)) == ["failed"] * (FREE_ACCOUNT + 2)
+    assert repeat(FREE_ACCOUNT + 2, lambda _: fail(tenant, what="second-step"))[-2:] == ["refused"] * 2
+
+
 def test_strangers_do_not_delay_who_was_here_before(tenant: Tenant) -> None:
     """From a network that the member has signed in from, guesses from elsewhere are not felt; there it is slow too."""
     succeed(tenant)
@@ -136,6 +144,9 @@ def test_another_problem_is_no_failure(tenant: Tenant) -> None:
     for _ in range(FREE_ACCOUNT + 5):
         with pytest.raises(InputError), guard_attempt(tenant, "link", account="anna", address=HERE):
             raise InputError("Too short.")
+    repeat(FREE_ACCOUNT - 1, lambda _: fail(tenant))
+    with pytest.raises(InputError), guard_attempt(tenant, "sign-in", account="anna", address=HERE):
+        raise InputError("Too short.")
 
     succeed(tenant)
 
@@ -200,6 +211,29 @@ def test_the_records_are_bounded(tenant: Tenant, monkeypatch: pytest.MonkeyPatch
         assert db.execute("select count(*) from attempt").fetchone()[0] <= 58
     assert tenant.attempts
     assert (len(tenant.attempts._records) <= 50, len(tenant.attempts._shared) <= 8) == (True, True)
+
+
+@pytest.mark.parametrize("folded", [(8, 1), (1, 8)])
+def test_who_comes_anew_begins_where_the_strictest_that_was_folded_stands(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, folded: tuple[int, int]
+) -> None:
+    """A shared record has the most failures, the longest wait and the newest time of all that it took up."""
+    monkeypatch.setattr(attempts, "_MOST", 0)
+    monkeypatch.setattr(attempts, "_SHARED", 1)
+    found, started = attempts.Attempts(tenant), time.monotonic()
+    monkeypatch.setattr(attempts, "_FORGET_AFTER", 3600.0)
+    for failures in folded:
+        noted_at = started - (0.0 if failures == 1 else 4000.0)  # the many alone would be forgotten by now
+        found._records[b"made up"] = attempts._Record(failures, started + failures * 10, noted_at)
+        found.fold()
+
+    with pytest.raises(TooManyError) as caught:
+        found.book([(b"anna", FREE_ACCOUNT)], 60.0)
+    assert caught.value.retry_seconds == pytest.approx(80, abs=5)
+    for record in found._shared.values():
+        record.ready_at = 0.0
+    booking = found.book([(b"anna", FREE_ACCOUNT)], 60.0)[0]
+    assert booking.after - time.monotonic() == pytest.approx(2.0 ** (9 - FREE_ACCOUNT), abs=5)
 
 
 def test_an_old_failure_is_forgotten(tenant: Tenant) -> None:
