@@ -105,6 +105,18 @@ def test_a_clock_that_jumps_back_keeps_nothing_for_ever(
     assert numbers(tenant) == []
 
 
+def test_a_clock_that_is_behind_takes_no_hour_away(tenant: Tenant, settings: Settings, machine: TestMachine) -> None:
+    """What is stored while it is behind is dated and counted by it alike, to the hour."""
+    run(tenant, settings, machine)
+    kept = chat(tenant, at=machine.jumps(-100).goes_on(0.5).wall)
+    run(tenant, settings, machine.goes_on(0.5))
+
+    run(tenant, settings, machine.goes_on(179.3))
+    assert numbers(tenant) == [kept]
+    run(tenant, settings, machine.goes_on(0.3))
+    assert numbers(tenant) == []
+
+
 def test_what_was_dated_too_early_does_not_go_too_early(
     tenant: Tenant, settings: Settings, machine: TestMachine
 ) -> None:

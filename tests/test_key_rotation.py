@@ -14,6 +14,7 @@ from ruma.tenant.copying.contents import Scope
 from ruma.tenant.copying.exports import ask_export, fetch_export, take_export
 from ruma.tenant.home import Home
 from ruma.tenant.keys.keys import Key
+from ruma.tenant.keys.master_rotation import rotate_master
 from ruma.tenant.keys.rotation import NewKey, Rotated, move_key, reseal_files, rotate_key
 from ruma.tenant.keys.sealed_keys import SealedKeys
 from ruma.tenant.knowledge import uploads
@@ -278,3 +279,27 @@ def test_a_store_that_does_not_keep_the_key_changes_nothing(tenant: Tenant, sett
 
     assert files_of(settings) == before
     Home(settings).open("acme").close()
+
+
+def test_a_master_rotation_that_is_killed_in_its_last_step_stops_no_later_one(
+    tenant: Tenant, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bridge is overwritten and still has its name: the next rotation takes it away."""
+    unlink = Path.unlink
+
+    def stop_at_the_bridge(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".bridge":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    tenant.close()
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Path, "unlink", stop_at_the_bridge)
+        with pytest.raises(KeyboardInterrupt):
+            rotate_master(settings, "machine")
+    assert len(list(settings.keys_folder.glob("*.bridge"))) == 1
+
+    assert rotate_master(settings, "machine").is_finished
+    assert not list(settings.keys_folder.glob("*.bridge"))
+    with Home(settings).open("acme"):
+        pass

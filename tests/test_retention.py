@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -109,6 +110,23 @@ def test_technical_data_goes(tenant: Tenant, settings: Settings, machine: TestMa
             assert db.execute(f"select count(*) from {table}").fetchone() == (0,), table
 
 
+def test_what_had_a_shorter_time_of_its_own_goes(tenant: Tenant, settings: Settings, machine: TestMachine) -> None:
+    """Answers that are repeated and visitors' links, though nothing else is over; of a clock that was ahead, too."""
+    chat(tenant)
+    times = {"01": 1.0, "02": machine.wall, "03": machine.wall + 9 * DAY}
+    with tenant.writing() as db:
+        for name, at in times.items():
+            db.execute(f"insert into kept_response values (x'{name}', x'00', 200, x'00', ?)", [at])
+            if at <= machine.wall:
+                db.execute(f"insert into visitor_link values (x'{name}', 'bo@home.example', 1.0, ?)", [at])
+
+    assert not any(run(tenant, settings, machine).removed.values())
+
+    with tenant.reading() as db:
+        assert db.execute("select hex(key_hash) from kept_response").fetchall() == [("02",)]
+        assert db.execute("select hex(secret_hash) from visitor_link").fetchall() == [("02",)]
+
+
 def test_the_oldest_of_the_audit_log_go_and_the_chain_holds(
     tenant: Tenant, settings: Settings, machine: TestMachine
 ) -> None:
@@ -181,9 +199,14 @@ def test_a_hold_with_a_last_day_ends_by_itself(tenant: Tenant, settings: Setting
     run(tenant, settings, machine.jumps(400))
     assert len(list_holds(tenant)) == 1
     machine.jumps(-400)
-    run_daily(tenant, settings, machine, 5)
+    run_daily(tenant, settings, machine, 3)
+    assert len(list_holds(tenant)) == 1, "its last day is not over"
+    run_daily(tenant, settings, machine, 1)
 
     assert list_holds(tenant) == []
+    assert len(list_holds(tenant, with_ended=True)) == 1, "what was held is known as long as the audit log"
+    run(tenant, settings, machine.goes_on(370))
+    assert list_holds(tenant, with_ended=True) == []
 
 
 @pytest.mark.parametrize("reason", ["", " \n ", "x" * 501])
@@ -241,6 +264,26 @@ def test_who_writes_again_meanwhile_is_kept(tenant: Tenant, settings: Settings, 
     due = due_conversations(tenant, 180, belief)
     assert remove_conversations(tenant, [*due, conversation.id or 0], 180, belief) == (len(due) + 1, 0)
     assert numbers(tenant) == [conversation.id]
+
+
+def test_what_is_held_meanwhile_is_kept(tenant: Tenant, settings: Settings, machine: TestMachine) -> None:
+    """A hold that is set after a conversation was found to be over, and before it is its turn, keeps it."""
+    from ruma.tenant.keeping.retention import due_conversations, remove_audit, remove_conversations
+
+    old = chat(tenant, at=machine.wall - 300 * DAY)
+    belief = describe(tenant, settings, machine.says).belief
+    due = due_conversations(tenant, 180, belief)
+    hold = set_hold(tenant, "Case 4711", conversation_id=old)
+    assert (due, remove_conversations(tenant, due, 180, belief)) == ([old], (1, 0))
+
+    end_hold(tenant, hold.id)
+    hold = set_hold(tenant, "Case 4712")
+    late = describe(tenant, settings, machine.says).belief
+    late = replace(late, now=late.now + 400 * DAY, wall=late.wall + 400 * DAY)
+    assert (remove_conversations(tenant, due, 180, belief), remove_audit(tenant, 365, late)) == ((1, 0), 0)
+    end_hold(tenant, hold.id)
+    assert remove_conversations(tenant, due, 180, belief) == (1, 1)
+    assert remove_audit(tenant, 365, late) > 0
 
 
 def test_an_interrupted_run_goes_on(

@@ -7,6 +7,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from ruma.errors import ConflictError, InputError
+from ruma.server.repeating import _settle
 from ruma.tenant.kept_responses import claim_response, keep_response, release_claim
 from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from ruma.tenant.knowledge.uploads import list_uploads
@@ -129,6 +130,34 @@ def test_a_refused_write_is_repeated_and_a_failed_one_is_done_again(tenant: Tena
     assert (kept.status, kept.body) == (201, b"{}")
     with pytest.raises(InputError):
         claim_response(tenant, b"k", b"other")
+
+
+def test_what_was_never_ended_or_is_a_day_old_is_done_again(tenant: Tenant) -> None:
+    """A claim of two minutes ago is of a process that is gone; an answer of yesterday or of tomorrow is not given."""
+    for seconds, is_kept in ((121, False), (24 * 3600 + 1, True), (-120, True)):
+        assert claim_response(tenant, b"k", b"r") is None
+        if is_kept:
+            keep_response(tenant, b"k", 201, b"{}")
+        with tenant.writing() as db:
+            db.execute("update kept_response set kept_at = kept_at - ?", [seconds])
+        assert claim_response(tenant, b"k", b"r") is None
+        release_claim(tenant, b"k")
+
+
+def test_an_answer_that_says_try_again_or_is_large_is_not_kept(tenant: Tenant) -> None:
+    """The next try is no repetition."""
+    for status, body, is_kept in (
+        (429, b"{}", False),
+        (409, b"{}", False),
+        (500, b"", False),
+        (200, b"x" * 100_001, False),
+        (404, b"{}", True),
+    ):
+        claim_response(tenant, b"k", b"r")
+        _settle(tenant, b"k", 499, status, body)
+        assert (claim_response(tenant, b"k", b"r") is not None) == is_kept, status
+        if not is_kept:
+            release_claim(tenant, b"k")
 
 
 def test_kept_answers_go_when_something_is_deleted(tenant: Tenant) -> None:

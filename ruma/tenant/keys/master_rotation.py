@@ -23,7 +23,14 @@ from ruma.tenant.keys.master_keys import (
     read_master,
     read_master_file,
 )
-from ruma.tenant.keys.sealed_keys import find_bridges, master_of_bridge, reseal, seal_bridge, sealed_by
+from ruma.tenant.keys.sealed_keys import (
+    find_bridges,
+    is_overwritten,
+    master_of_bridge,
+    reseal,
+    seal_bridge,
+    sealed_by,
+)
 from ruma.tenant.private_files import destroy_file, read_private_file, replace_file, write_new_file
 
 
@@ -93,7 +100,14 @@ def finish_master_rotation(settings: Settings, origin: str, environ: Mapping[str
 
 
 def _bridge_of(settings: Settings, master: Key) -> Path | None:
-    found = find_bridges(settings.keys_folder, master_id(master))
+    found = list[Path]()
+    for bridge in find_bridges(settings.keys_folder, master_id(master)):
+        # A bridge is destroyed when the new master key is in force. Killed in the middle of it, a rotation is done
+        # but for the name of the file, which would stop every later one.
+        if bridge.stem.endswith(master_id(master).hex()) and is_overwritten(bridge):
+            destroy_file(bridge)
+        else:
+            found.append(bridge)
     if len(found) > 1:
         raise KeyStoreError(
             f"There are several unfinished rotations of this master key: {', '.join(one.name for one in found)}.",

@@ -154,6 +154,11 @@ def find_bridges(folder: Path, id: bytes) -> list[Path]:
     return sorted(path for path in folder.glob("*.bridge") if id.hex() in path.stem.split("-"))
 
 
+def is_overwritten(bridge: Path) -> bool:
+    """Tell whether a bridge is one no more: it is overwritten before it is removed, and somebody was killed between."""
+    return not read_private_file(bridge).startswith(_BRIDGE_MAGIC)
+
+
 def seal_bridge(old: Key, new: Key, record: bytes) -> bytes:
     """Return the content of a bridge between two master keys; *record* is what makes the origin give the new one."""
     from nacl.secret import SecretBox
