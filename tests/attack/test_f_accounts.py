@@ -173,7 +173,7 @@ def test_f45_a_change_needs_the_mark_of_its_own_session(server: Running, tenant:
     assert is_let_in(server, other)
 
 
-@pytest.mark.parametrize("change", ["disable", "remove", "password", "key"])
+@pytest.mark.parametrize("change", ["disable", "remove", "password", "role", "sign-out", "key"])
 def test_f46_what_is_revoked_ends_at_once(server: Running, tenant: Tenant, change: str) -> None:
     """Cookies and keys are refused within a second, and an answer that is being written is cut."""
     anna = check_sign_in(tenant, EMAIL, PASSWORD)
@@ -196,10 +196,16 @@ def test_f46_what_is_revoked_ends_at_once(server: Running, tenant: Tenant, chang
         remove_member(tenant, anna.id)
     elif change == "password":
         change_password(tenant, anna.id, OTHER)
+    elif change == "role":
+        change_member(tenant, anna.id, role="viewer")
+    elif change == "sign-out":
+        assert send(server, "POST", "/t/acme/sign-out", {}, headers=marked).status == 303
     else:
         revoke_api_key(tenant, key.id)
     revoked_at = time.monotonic()
-    if change == "key":
+    if change == "sign-out":  # ends this browser's session, and no other
+        assert [is_let_in(server, cookie) for cookie in cookies] == [False, True]
+    elif change == "key":
         assert send(server, "GET", "/t/acme/api/documents", headers=bearer).status == 401
     else:
         assert [is_let_in(server, cookie) for cookie in cookies] == [False, False]
