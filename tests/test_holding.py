@@ -94,6 +94,9 @@ def test_what_a_held_conversation_was_told_stays_with_its_document(tenant: Tenan
     erase_document(tenant, other)
 
     assert read_conversation(tenant, number).messages[1] == said
+    other_chat = begin_conversation()
+    add_exchange(tenant, other_chat, "When?", "At nine.", mode=mode, is_declined=False, citations=[])
+    set_hold(tenant, "Another complaint.", conversation_id=other_chat.id)  # which goes on
     end_hold(tenant, hold.id)
     erase_document(tenant, cited)
     assert read_conversation(tenant, number).messages[1].citations[0].document_id is None

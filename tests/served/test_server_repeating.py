@@ -71,6 +71,18 @@ def test_a_key_that_was_used_for_something_else_is_refused(client: Client, tenan
     assert count(tenant) == 1
 
 
+def test_a_key_that_was_used_at_another_address_is_refused(client: Client, tenant: Tenant) -> None:
+    """What stands in the address belongs to the request: the same bytes under another name are another file."""
+    headers = {**with_key(tenant, "write"), "Idempotency-Key": "one"}
+    address = "/t/acme/api/sources/uploads?name={}.md"
+
+    first = client.put(address.format("rye"), content=b"Rye is five.", headers=headers)
+    other = client.put(address.format("oat"), content=b"Rye is five.", headers=headers)
+
+    assert (first.status_code, other.status_code) == (200, 400)
+    assert count(tenant) == 1
+
+
 def test_a_file_that_is_sent_twice_is_read_once(client: Client, tenant: Tenant) -> None:
     """Put or in a form, the second one gets the first one's answer; another file under its key is refused."""
     headers = with_key(tenant, "write")
