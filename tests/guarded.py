@@ -28,11 +28,14 @@ from tests.harness.forking import Forked
 SHORT = {"head": 0.6, "idle": 0.4, "stretch": 0.8, "stretch_bytes": 4000, "stream": 3.0}
 """Deadlines that a test can wait for."""
 
+ASKED = "what somebody asked"
+"""The message of what `/broken` raises: no log may hold it."""
+
 STREAM = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
 
 
 class Food:
-    """The application: `/state`, `/body`, `/big`, `/words`, `/flood`, `/late`; `/` says hello."""
+    """The application: `/state`, `/body`, `/big`, `/words`, `/flood`, `/late`, `/broken`; `/` says hello."""
 
     def __init__(self, gate: Gate) -> None:
         """Take the gate, to tell its count."""
@@ -78,6 +81,9 @@ class Food:
     async def _late(self, receive: Any, send: Any) -> None:
         await asyncio.sleep(1.5)
         await _respond(send, b"late")
+
+    async def _broken(self, receive: Any, send: Any) -> None:
+        raise ValueError(ASKED)
 
     async def _big(self, receive: Any, send: Any) -> None:
         await _respond(send, b"x" * 20_000_000)

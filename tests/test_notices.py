@@ -77,7 +77,7 @@ def test_links_begin_with_the_servers_own_address() -> None:
     invited = invitation_notice(
         PROFILE, origin=ORIGIN, tenant="bakery", to="bo@bakery.example", inviter="Ana", secret="S1"
     )
-    reset = reset_notice(PROFILE, origin=ORIGIN, tenant="bakery", member_id=2, to="bo@bakery.example", secret="S2")
+    reset = reset_notice(PROFILE, origin=ORIGIN, tenant="bakery", to="bo@bakery.example", secret="S2")
 
     assert "\nhttps://ruma.example/t/bakery/invitation/S1\n" in invited.text
     assert "\nhttps://ruma.example/t/bakery/reset/S2\n" in reset.text

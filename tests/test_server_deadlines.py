@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import make_certificate
-from tests.guarded import Guarded, read_all, read_until, request
+from tests.guarded import ASKED, Guarded, read_all, read_until, request
 
 
 @pytest.fixture(scope="module", params=["plain", "tls"])
@@ -184,6 +184,19 @@ def test_what_stops_being_http_is_cut(server: Guarded) -> None:
     assert seconds_until_cut(connection) < 1
     assert server.settle(3)["running"] == 0
     assert server.said() == ""
+
+
+def test_what_fails_before_its_answer_is_said_as_every_failure(server: Guarded) -> None:
+    """An application that breaks: a 500 in our form, the connection ends, and the log has no word of the message."""
+    head, _, body = read_all(server.open(request("/broken"))).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 500")
+    assert b"content-security-policy" in head
+    assert json.loads(body)["error"]["code"] == "bug"
+    said = server.said()
+    assert "ValueError" in said
+    assert ASKED not in said
+    assert server.settle(3)["open"] == 0
 
 
 def test_nothing_is_left_behind(server: Guarded) -> None:

@@ -16,11 +16,12 @@ def ask(tenant: Tenant, question: str, *, declined: bool = False, channel: str =
 
 
 def test_usage_counts_what_visitors_did(tenant: Tenant) -> None:
-    """Questions, those declined, feedback and who waits; trials and what lies before the first day are left out."""
+    """Questions, those declined, feedback and who waits; not trials, the terminal or what lies before the first day."""
     _, answer, secret = ask(tenant, "One?")
     give_feedback(tenant, secret, answer, True)
     ask(tenant, "Two?", declined=True)
-    ask(tenant, "Three?", declined=True, channel="trial")
+    for channel in ("trial", "terminal"):
+        ask(tenant, "Three?", declined=True, channel=channel)
     ask_for_person(tenant, begin_conversation(), name="", email="", message="Hello?")
     old, _, _ = ask(tenant, "Old?")
     with tenant.writing() as db:
@@ -37,7 +38,7 @@ def test_usage_counts_what_visitors_did(tenant: Tenant) -> None:
 
 def test_usage_tells_where_and_how(tenant: Tenant) -> None:
     """Questions by where they were asked and how they were answered; what is not counted is in neither."""
-    for number, channel in enumerate(("widget", "widget", "page", "trial")):
+    for number, channel in enumerate(("widget", "widget", "page", "trial", "terminal")):
         ask(tenant, f"{number}?", declined=number == 1, channel=channel)
 
     usage = count_usage(tenant)
@@ -69,6 +70,7 @@ def test_declined_questions_are_listed_once(tenant: Tenant) -> None:
     last, message, _ = ask(tenant, "do you sell RYE bread", declined=True)
     ask(tenant, "Is it good?")
     ask(tenant, "Does the trial work?", declined=True, channel="trial")
+    ask(tenant, "Does the terminal work?", declined=True, channel="terminal")
 
     unanswered = list_unanswered(tenant)
 

@@ -24,6 +24,7 @@ from ruma.config import Settings
 from ruma.connections import Ledger, open_connection
 from ruma.errors import InputError, MailError, NotFoundError, RumaError, StoreError
 from ruma.offline import is_here
+from ruma.tenant.audit import current_actor
 from ruma.tenant.connections import TenantLedger
 from ruma.tenant.erasing.erasures import is_there
 from ruma.tenant.people.links import peek_link
@@ -39,8 +40,8 @@ PAUSES = (5.0, 60.0, 300.0)
 MOST_WAITING = 200
 """Mails that wait at most; what comes then is dropped, and the log says so."""
 _CLOSING_SECONDS = 3.0
-About = tuple[Literal["conversation", "member"], int] | tuple[Literal["invitation"], str]
-"""What a mail is about, as a kind and a number; of an invitation, its secret."""
+About = tuple[Literal["conversation", "member"], int] | tuple[Literal["invitation", "reset"], str]
+"""What a mail is about, as a kind and a number; of a one-time link, its purpose and its secret."""
 
 
 @dataclass(frozen=True)
@@ -111,20 +112,20 @@ class _Posted:
     mail: Mail
     ledger: Ledger
     tenant: Tenant
-    member_id: int | None
-    """The member who has the address that it goes to."""
+    members: tuple[int, ...]
+    """The member whom it goes to, and the one who had it sent, whose name it may hold."""
 
     @property
     def is_wanted(self) -> bool:
-        """Whether what it is about is still there, and the member that it goes to."""
+        """Whether what it is about is still there, its link still works, and its members were not erased."""
         about = self.mail.about
         try:
-            if about and about[0] == "invitation":
-                peek_link(self.tenant, "invitation", about[1])
+            if about and (about[0] == "invitation" or about[0] == "reset"):
+                peek_link(self.tenant, about[0], about[1])
             elif about and not is_there(self.tenant, *about):
                 return False
-            return self.member_id is None or is_there(self.tenant, "member", self.member_id)
-        except NotFoundError:  # the invitation was withdrawn or taken, or the tenant itself is gone
+            return all(is_there(self.tenant, "member", number) for number in self.members)
+        except NotFoundError:  # the link was made void or used, or the tenant itself is gone
             return False
         except StoreError:
             return True
@@ -157,7 +158,7 @@ class Outbox:
             if self._waiting.qsize() >= self._limit:
                 log.warning("A mail was dropped: %d wait already.", self._limit)
                 return False
-            self._put(0.0, 0, _Posted(mail, TenantLedger(tenant), tenant, _member_at(tenant, mail.to)))
+            self._put(0.0, 0, _Posted(mail, TenantLedger(tenant), tenant, _members_of(mail, tenant)))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ruma-mail", daemon=True)
                 self._thread.start()
@@ -169,7 +170,7 @@ class Outbox:
         return self._waiting.qsize()
 
     def forget(self, tenant: Tenant) -> None:
-        """Drop the mails of a tenant that wait and are about what is gone, or go to who is."""
+        """Drop the mails of a tenant that wait and are about what is gone, or go to or come from who is."""
         with self._lock:
             kept = []
             while not self._waiting.empty():
@@ -248,10 +249,11 @@ class _Server(smtplib.SMTP):
         return self._connection
 
 
-def _member_at(tenant: Tenant, address: str) -> int | None:
+def _members_of(mail: Mail, tenant: Tenant) -> tuple[int, ...]:
+    sender = current_actor().member_id
     with suppress(NotFoundError, StoreError):
-        return find_member(tenant, address).id
-    return None
+        return tuple(filter(None, (find_member(tenant, mail.to).id, sender)))
+    return (sender,) if sender else ()
 
 
 def _greet(settings: Settings, connection: socket.socket) -> smtplib.SMTP:

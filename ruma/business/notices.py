@@ -149,7 +149,7 @@ def invitation_notice(profile: Profile, *, origin: str, tenant: str, to: str, in
     return Mail(to, subject, text, from_name=business, occasion="an invitation", about=about)
 
 
-def reset_notice(profile: Profile, *, origin: str, tenant: str, member_id: int, to: str, secret: str) -> Mail:
+def reset_notice(profile: Profile, *, origin: str, tenant: str, to: str, secret: str) -> Mail:
     """Return what lets a member choose a new password."""
     business = profile.business_name or tenant
     text = (
@@ -157,7 +157,7 @@ def reset_notice(profile: Profile, *, origin: str, tenant: str, member_id: int, 
         f"Choose one here; the link works once:\n{_address(origin, tenant, f'reset/{secret}')}\n\n"
         "If it was not you, do nothing: your password stays as it is.\n"
     )
-    about: About = ("member", member_id)
+    about: About = ("reset", secret)
     return Mail(to, f"A new password for {business}", text, from_name=business, occasion="a new password", about=about)
 
 

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from ruma.server.addresses import parse_address
-from ruma.server.failures import Failure, Problem
+from ruma.server.failures import Failure, Problem, describe_failure
 from ruma.server.gate import Entry, Gate
 from ruma.server.guarding import guarded_headers
 from ruma.server.listening import STRETCH_SECONDS
@@ -248,19 +248,32 @@ class GuardedConnection(H11Protocol):
     # What it is sent.
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        is_begun = False
+
         async def send_timed(message: Any) -> None:
-            if message["type"] == "http.response.start" and _is_stream(message):
-                self._arm("stream", self._deadlines.stream, self._cut)
+            nonlocal is_begun
+            if message["type"] == "http.response.start":
+                is_begun = True
+                if _is_stream(message):
+                    self._arm("stream", self._deadlines.stream, self._cut)
             await send(message)
 
         try:
             if self._entry is Entry.BUSY:
-                await _refuse(send, is_secure=self._gate.public.is_secure)
+                await self._fail(send, 503, BUSY, (b"retry-after", b"5"))
             else:
                 await self._served(scope, receive, send_timed)
-        except BaseException:
-            self._await_request(self._deadlines.head)  # for uvicorn will close the connection, which may take long
-            raise
+        except BaseException as exc:
+            self._await_request(self._deadlines.head)  # for the connection will be closed, which may take long
+            if is_begun or scope["type"] != "http" or not isinstance(exc, Exception):
+                raise
+            status, problem = describe_failure(exc)
+            await self._fail(send, status, Failure(problem))
+
+    async def _fail(self, send: Any, status: int, failure: Failure, *more: tuple[bytes, bytes]) -> None:
+        headers, body = _failing(failure, is_secure=self._gate.public.is_secure)
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *more]})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     def on_response_complete(self) -> None:
         """Wait for the next request, and for this response to be taken."""
@@ -362,10 +375,3 @@ def _failing(failure: Failure, *, is_secure: bool) -> tuple[list[tuple[bytes, by
         (b"connection", b"close"),
     ]
     return guarded_headers(headers, is_secure=is_secure), body
-
-
-async def _refuse(send: Any, *, is_secure: bool) -> None:
-    headers, body = _failing(BUSY, is_secure=is_secure)
-    headers.append((b"retry-after", b"5"))
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})

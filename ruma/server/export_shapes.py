@@ -1,7 +1,7 @@
 """What the API takes and gives about exports and corrections."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ruma.errors import InputError
 from ruma.tenant.conversing.visitors import find_visitor, parse_visitor
@@ -10,12 +10,14 @@ from ruma.tenant.copying.exports import Export
 from ruma.tenant.people.members import find_member
 from ruma.tenant.tenant import Tenant
 
+Kind = Literal["tenant", "member", "visitor"]
+
 
 @dataclass(frozen=True)
 class NewExport:
     """What shall be exported: everything, one member's data or one visitor's."""
 
-    kind: Literal["tenant", "member", "visitor"] = "tenant"
+    kind: Kind = "tenant"
     member: str = ""
     """A member's number or e-mail address, where `kind` is `member`."""
     visitor: str = ""
@@ -29,7 +31,7 @@ class ExportInfo:
     """An export that was asked for."""
 
     id: int
-    kind: Literal["tenant", "member", "visitor"]
+    kind: Kind
     member_id: int | None
     conversations: list[int]
     state: Literal["waiting", "making", "done", "failed"]
@@ -76,8 +78,10 @@ def scope_of(tenant: Tenant, wanted: NewExport) -> Scope:
 
     Raises:
         NotFoundError: There is no such member or visitor.
-        InputError: It is not said who is meant.
+        InputError: It is not said what or who is meant.
     """
+    if wanted.kind not in get_args(Kind):
+        raise InputError("Say what to export: everything (tenant), a member's data or a visitor's.")
     if wanted.kind == "member":
         if not wanted.member.strip():
             raise InputError("Say which member: a number or an e-mail address.")

@@ -61,7 +61,12 @@ def test_a_visitor_is_exported_by_address(client: Client, tenant: Tenant) -> Non
     assert done["conversations"] == numbers[:2]
     for body in ({"kind": "visitor", "visitor": "no@example.com"}, {"kind": "member", "member": "9"}):
         assert client.post(f"{API}/exports", json=body, headers=key).status_code == 404
-    for body in ({"kind": "visitor"}, {"kind": "member"}, {"kind": "tenant", "password": "short"}):
+    for body in (
+        {"kind": "visitor"},
+        {"kind": "member"},
+        {"kind": "visitors"},
+        {"kind": "tenant", "password": "short"},
+    ):
         assert client.post(f"{API}/exports", json=body, headers=key).status_code == 400
 
 
@@ -71,6 +76,8 @@ def test_an_owner_asks_on_the_page(client: Client, tenant: Tenant) -> None:
 
     empty = client.get(PAGES, headers=owner)
     bad = client.post(PAGES, content="kind=visitor&visitor=nobody", headers=owner)
+    vague = [client.post(PAGES, content=one, headers=owner) for one in ("kind=visitors&visitor=1", "visitor=1")]
+    assert list_exports(tenant) == []
     sent = client.post(PAGES, content="kind=tenant", headers=owner)
     shown = client.get(f"{PAGES}/list", headers=owner).text
     for _ in range(400):
@@ -81,6 +88,7 @@ def test_an_owner_asks_on_the_page(client: Client, tenant: Tenant) -> None:
 
     assert "No export was made yet" in empty.text
     assert (bad.status_code, "conversation" in bad.text) == (400, True)
+    assert [(one.status_code, "Say what to export" in one.text) for one in vague] == [(400, True)] * 2
     assert (sent.status_code, sent.headers["location"]) == (303, f"{PAGES}?done=asked")
     assert "Everything" in shown
     assert "Ready" in done

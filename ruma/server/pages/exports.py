@@ -50,9 +50,8 @@ async def ask_for_export(
 ) -> Response[Any]:
     """Ask for an export."""
     sent = await read_form(request)
-    kind = first(sent, "kind")
     wanted = NewExport(
-        kind=kind if kind in ("member", "visitor") else "tenant",  # type: ignore[arg-type]
+        kind=first(sent, "kind"),  # type: ignore[arg-type]  # what is none of them is refused below
         member=first(sent, "member"),
         visitor=first(sent, "visitor"),
         password=sent.get("password", [""])[0],

@@ -345,9 +345,7 @@ def _mail_reset(tenant: Tenant, outbox: Outbox, origin: str, email: str) -> None
     except RumaError:
         return  # nobody of that address signs in here, and nobody is told so
     # To the address that is stored, never to the one that was typed: they can look alike and differ.
-    notice = reset_notice(
-        read_profile(tenant), origin=origin, tenant=tenant.name, member_id=member.id, to=member.email, secret=secret
-    )
+    notice = reset_notice(read_profile(tenant), origin=origin, tenant=tenant.name, to=member.email, secret=secret)
     outbox.post(notice, tenant)
 
 

@@ -11,6 +11,9 @@ from ruma.tenant.tenant import Tenant
 _LOOKED_AT = 1000
 """The newest declined answers that are grouped: older ones have been seen."""
 
+_OF_VISITORS = "channel not in ('trial', 'terminal') and is_kept = 1 and is_counted = 1"
+"""Not what members try on their page, and not what the operator asks in the terminal."""
+
 
 @dataclass(frozen=True)
 class Day:
@@ -23,7 +26,10 @@ class Day:
 
 @dataclass(frozen=True)
 class Usage:
-    """What visitors did in the last days: those who let their conversations be counted. Members' trials are not."""
+    """What visitors did in the last days: those who let their conversations be counted.
+
+    What members try on their page and the operator in a terminal is not in it.
+    """
 
     conversations: int
     questions: int
@@ -36,7 +42,7 @@ class Usage:
     days: tuple[Day, ...]
     """Each day, the oldest first."""
     channels: Mapping[str, int]
-    """How many questions came from where: `page`, `widget`, `api`, `terminal`; the most first."""
+    """How many questions came from where: `page`, `widget`, `api`; the most first."""
     modes: Mapping[str, int]
     """How many were answered how: `quote`, `write`, `pair`, or "" for those that were declined; the most first."""
 
@@ -71,22 +77,21 @@ def count_usage(tenant: Tenant, days: int = 7) -> Usage:
     dates = [(today - timedelta(days=back)).isoformat() for back in reversed(range(days))]
     with tenant.reading() as db:
         asked = db.execute(
-            """select substr(message.created_at, 1, 10), count(*), sum(is_declined)
+            f"""select substr(message.created_at, 1, 10), count(*), sum(is_declined)
                from message join conversation on conversation.id = conversation_id
-               where message.created_at >= ? and role = 'agent' and channel <> 'trial'
-               and is_kept = 1 and is_counted = 1 group by 1""",
+               where message.created_at >= ? and role = 'agent' and {_OF_VISITORS} group by 1""",
             [dates[0]],
         ).fetchall()
         conversations, helpful, unhelpful = db.execute(
-            """select count(*), coalesce(sum(helpful), 0), coalesce(sum(unhelpful), 0)
-               from conversation where last_at >= ? and channel <> 'trial' and is_kept = 1 and is_counted = 1""",
+            f"""select count(*), coalesce(sum(helpful), 0), coalesce(sum(unhelpful), 0)
+               from conversation where last_at >= ? and {_OF_VISITORS}""",
             [dates[0]],
         ).fetchone()
         kinds = db.execute(
-            """select channel, iif(is_declined, '', mode), count(*)
+            f"""select channel, iif(is_declined, '', mode), count(*)
                from message join conversation on conversation.id = conversation_id
-               where message.created_at >= ? and role = 'agent' and channel <> 'trial'
-               and is_kept = 1 and is_counted = 1 group by 1, 2 order by 3 desc, 1, 2""",
+               where message.created_at >= ? and role = 'agent' and {_OF_VISITORS}
+               group by 1, 2 order by 3 desc, 1, 2""",
             [dates[0]],
         ).fetchall()
     channels, modes = Counter[str](), Counter[str]()
@@ -111,17 +116,18 @@ def count_usage(tenant: Tenant, days: int = 7) -> Usage:
 def list_unanswered(tenant: Tenant, limit: int = 10) -> list[UnansweredQuestion]:
     """Return the questions that were declined, the one asked last first, each once whatever its capitals and marks.
 
-    Left out are those in conversations that are closed, and those that a question-and-answer pair answers by now.
+    Left out are those that members or the operator tried, those in conversations that are closed, and those that a
+    question-and-answer pair answers by now.
     """
     with tenant.reading() as db:
         rows = db.execute(
-            """select answer.id, answer.conversation_id, answer.created_at, (
+            f"""select answer.id, answer.conversation_id, answer.created_at, (
                    select text from message where conversation_id = answer.conversation_id
                    and id < answer.id and role = 'visitor' order by id desc limit 1)
                from (select id, conversation_id, created_at from message where is_declined = 1
                      order by created_at desc, id desc limit ?) as answer
                join conversation on conversation.id = answer.conversation_id
-               where channel <> 'trial' and is_closed = 0 and is_kept = 1 and is_counted = 1
+               where {_OF_VISITORS} and is_closed = 0
                order by answer.created_at desc, answer.id desc""",
             [_LOOKED_AT],
         ).fetchall()
