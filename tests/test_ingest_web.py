@@ -226,6 +226,70 @@ def test_robots_and_sitemaps_are_honoured(tenant: Tenant, near: Settings, shop: 
     assert "/deep/er?x=1" not in shop.paths
 
 
+def test_what_pages_ask_of_programs_is_heeded(
+    tenant: Tenant, near: Settings, shop: HostileServer, reader: Reader
+) -> None:
+    """Neither stored nor gone on from, by a tag, a header or a single link; what was stored before counts as gone."""
+
+    def telling(tag: str, *links: str, **headers: str) -> Page:
+        body = page("Shop", f"We bake bread. {tag}", *links)[2].replace(b"<head>", b"<head>" + tag.encode())
+        return 200, {**HTML, **headers}, body
+
+    shop.pages["/hours"] = telling('<meta name="Robots" content="NOINDEX, follow">', "/after")
+    shop.pages["/after"] = telling('<meta name="robots" content="nofollow">', "/never")
+    shop.pages["/by-header"] = telling("", "/never", **{"X-Robots-Tag": "none"})
+    shop.pages["/for-others"] = telling(
+        '<meta name="otherbot" content="none">', **{"X-Robots-Tag": "otherbot: noindex"}
+    )
+    shop.pages["/"] = telling('<a rel="ugc nofollow" href="/never">no</a>', "/hours", "/by-header", "/for-others")
+    shop.pages["/never"] = page("Never", "Nobody asks for this.")
+
+    outcomes = read_site(tenant, near, reader, shop.url)
+    shop.pages["/after"] = telling('<meta name="ruma" content="noindex">')
+    read_site(tenant, near, reader, shop.url, remove_missing=True)
+
+    assert statuses(outcomes) == {"/": "added", "/after": "added", "/for-others": "added"}
+    names = {one.name.removeprefix(shop.url) for one in list_documents(tenant)}
+    assert names == {"/", "/for-others"}
+
+
+def test_a_first_page_that_is_not_to_be_kept_is_said(
+    tenant: Tenant, near: Settings, shop: HostileServer, reader: Reader
+) -> None:
+    """Nothing is stored of it, and the reason is named."""
+    shop.pages["/"] = (200, {**HTML, "X-Robots-Tag": "noindex"}, page("Shop", "We bake bread.")[2])
+
+    assert "(noindex)" in read_site(tenant, near, reader, shop.url)["/"].reason
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "body"),
+    [
+        (
+            "windows-1251",
+            "cp1251",
+            "<html><body><p>\u041c\u044b \u043e\u0442\u043a\u0440\u044b\u0442\u044b \u0441 9.</p>",
+        ),
+        (
+            '"Windows-1250"',
+            "cp1250",
+            "<html><meta charset=iso-8859-1><p>P\u0159\u00edli\u0161 \u017elu\u0165ou\u010dk\u00fd.</p>",
+        ),
+        ("iso-8859-1", "utf-8", "<html><body><p>Caf\u00e9 \u00e0 neuf heures.</p>"),
+    ],
+)
+def test_the_servers_word_for_the_encoding_counts(
+    tenant: Tenant, near: Settings, shop: HostileServer, reader: Reader, charset: str, encoding: str, body: str
+) -> None:
+    """Where only the header names it, and where the page says something else; what is UTF-8 is read as that."""
+    shop.pages["/page"] = (200, {"Content-Type": f"text/html; charset={charset}"}, body.encode(encoding))
+
+    read_page(tenant, near, reader, f"{shop.url}/page")
+
+    [info] = list_documents(tenant)
+    assert read_document(tenant, info.id).text == body.partition("<p>")[2].removesuffix("</p>")
+
+
 def test_a_site_that_does_not_want_it_is_left_alone(
     tenant: Tenant, near: Settings, shop: HostileServer, reader: Reader
 ) -> None:

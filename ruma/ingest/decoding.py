@@ -58,6 +58,21 @@ def decode(data: bytes, *, is_markup: bool = False) -> str:
     return _decode_mixed(data) or _decode_legacy(data, is_declared=bool(declared))
 
 
+def as_utf8(data: bytes, charset: str) -> bytes:
+    """Return a text in UTF-8 that a web server says is in another encoding, which counts before what the text says.
+
+    Left as it is where it begins with a mark, is UTF-8 already, or the encoding is none that the web knows.
+    """
+    encoding = ENCODINGS.get(charset.strip().lower(), "utf-8")
+    if encoding == "utf-8" or data.startswith(tuple(mark for mark, _ in _MARKS)):
+        return data
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode(encoding, "replace").encode()
+    return data
+
+
 def _declared_encoding(data: bytes) -> str:
     found = _DECLARED.search(data[:_DECLARED_WITHIN])
     return ENCODINGS.get(found[1].decode("ascii").lower(), "") if found else ""

@@ -55,8 +55,8 @@ _SAMPLES = {"a.md": b"# A\n\n- b", "a.html": b"<!doctype html><p>a</p>", "a.csv"
 def serve(channel_descriptor: int, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS) -> None:
     """Read documents until the other end of the channel closes.
 
-    A request is JSON {"name", "want"} with two descriptors: the document and the pipe for the answer. The reply on
-    the channel is the child's wait status.
+    A request is JSON {"name", "want", "charset"} with two descriptors: the document and the pipe for the answer.
+    The reply on the channel is the child's wait status.
     """
     is_fully_confined = confine(memory_bytes)
     _import_parsers()
@@ -71,7 +71,7 @@ def serve(channel_descriptor: int, memory_bytes: int = MEMORY_BYTES, cpu_seconds
         if child == 0:
             channel.close()
             request = json.loads(message)
-            _read_one(request["name"], request["want"], document, answer, cpu_seconds)
+            _read_one(request, document, answer, cpu_seconds)
         os.close(document)
         os.close(answer)
         channel.sendall(STATUS.pack(os.waitpid(child, 0)[1]))
@@ -127,7 +127,7 @@ def _import_parsers() -> None:
     gc.freeze()
 
 
-def _read_one(name: str, want: str, document: int, answer: int, cpu_seconds: int) -> NoReturn:
+def _read_one(request: dict[str, str], document: int, answer: int, cpu_seconds: int) -> NoReturn:
     """Read one document, or what is wanted of it, write what was found to the pipe, and end."""
     _die_with_parent(ctypes.CDLL(None))
     size = os.fstat(document).st_size
@@ -135,7 +135,7 @@ def _read_one(name: str, want: str, document: int, answer: int, cpu_seconds: int
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     try:
-        result = _read_wanted(want, _take(document, size), name)
+        result = _read_wanted(request["want"], _take(document, size), request["name"], request["charset"])
     except InputError as exc:
         result = {"failed": str(exc)}
     except MemoryError:
@@ -152,12 +152,12 @@ def _read_one(name: str, want: str, document: int, answer: int, cpu_seconds: int
     os._exit(0)
 
 
-def _read_wanted(want: str, data: bytes, name: str) -> dict[str, Any]:
+def _read_wanted(want: str, data: bytes, name: str, charset: str = "") -> dict[str, Any]:
     from ruma.ingest.formats.links import find_links, read_sitemap
 
     if want == "links":
         return find_links(data)
-    return read_sitemap(data) if want == "sitemap" else _as_json(read_document(data, name))
+    return read_sitemap(data) if want == "sitemap" else _as_json(read_document(data, name, charset))
 
 
 def _take(descriptor: int, size: int) -> bytes:
@@ -169,14 +169,17 @@ def _take(descriptor: int, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def read_document(data: bytes, name: str) -> ParsedDocument:
+def read_document(data: bytes, name: str, charset: str = "") -> ParsedDocument:
     """Return the text and structure of a document; its name only breaks ties between formats.
+
+    *charset* is the encoding that a web server named for it.
 
     Raises:
         InputError: It cannot be read; the message continues the sentence that begins with its name.
     """
     from dataclasses import replace
 
+    from ruma.ingest.decoding import as_utf8
     from ruma.ingest.formats import csv, html, markdown, pdf, text, word
     from ruma.ingest.sentences import find_sentences, guess_language
     from ruma.ingest.sniffing import sniff
@@ -189,6 +192,7 @@ def read_document(data: bytes, name: str) -> ParsedDocument:
         "text": text.read,
         "word": word.read,
     }
+    data = as_utf8(data, charset) if charset else data
     parsed = readers[sniff(data, name)](data)
     if not any(map(str.isalnum, parsed.text)):
         raise InputError("has no text that can be found.")

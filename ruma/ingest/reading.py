@@ -78,13 +78,18 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read(self, data: bytes, name: str) -> ParsedDocument:
+    def read(self, data: bytes, name: str, *, charset: str = "") -> ParsedDocument:
         """Return a document's text and structure.
+
+        Args:
+            data: Its bytes.
+            name: Only breaks ties between formats.
+            charset: The encoding that its web server names for it.
 
         Raises:
             InputError: It cannot be read; the message continues the sentence that begins with its name.
         """
-        return _unpack(self._answer(data, name, "text"), _checked)
+        return _unpack(self._answer(data, name, "text", charset), _checked)
 
     def read_links(self, data: bytes) -> "Links":
         """Return where an HTML page links to.
@@ -102,12 +107,12 @@ class Reader:
         """
         return _unpack(self._answer(data, "", "sitemap"), _checked_sitemap)
 
-    def _answer(self, data: bytes, name: str, want: str) -> bytes:
+    def _answer(self, data: bytes, name: str, want: str, charset: str = "") -> bytes:
         """Return what the process found."""
         self.start()
         deadline = time.monotonic() + self._limits.wall_seconds(len(data))
         try:
-            answer = self._ask(data, name, want, deadline)
+            answer = self._ask(data, {"name": name[-_LONGEST_NAME:], "want": want, "charset": charset}, deadline)
             status = self._receive_status(deadline)
         except TimeoutError:
             self._stop()
@@ -179,14 +184,13 @@ class Reader:
         if channel is not None:
             channel.close()
 
-    def _ask(self, data: bytes, name: str, want: str, deadline: float) -> bytes:
+    def _ask(self, data: bytes, wanted: dict[str, str], deadline: float) -> bytes:
         source, sink = os.pipe()
         try:
             document = _as_memory_file(data)
             try:
-                request = json.dumps({"name": name[-_LONGEST_NAME:], "want": want}).encode()
                 channel = self._open_channel()
-                socket.send_fds(channel, [request], [document, sink])
+                socket.send_fds(channel, [json.dumps(wanted).encode()], [document, sink])
             finally:
                 os.close(document)
                 os.close(sink)
@@ -249,10 +253,12 @@ def _read_all(source: int, deadline: float) -> bytes:
 
 @dataclass(frozen=True)
 class Links:
-    """Where a page links to, as it is written there, and what the links begin with, if the page says so."""
+    """Where a page lets programs go on to, as it is written there, and what these links begin with, if it says so."""
 
     links: tuple[str, ...]
     base: str
+    is_indexed: bool = True
+    """Whether the page lets programs keep it."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +281,7 @@ def _unpack(answer: bytes, check: Callable[[dict[str, Any]], Found]) -> Found:
 
 
 def _checked_links(found: dict[str, Any]) -> Links:
-    return Links(_texts(found["links"]), str(found["base"]))
+    return Links(_texts(found["links"]), str(found["base"]), bool(found["is_indexed"]))
 
 
 def _checked_sitemap(found: dict[str, Any]) -> Sitemap:

@@ -1,11 +1,13 @@
 """`robots.txt`: what a website asks programs to leave alone, as RFC 9309 has it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 NAME = "ruma"
 """How a website names this program in its rules."""
 
 _MOST_RULES = 2_000
+_ORDERS = {"noindex": {"noindex"}, "nofollow": {"nofollow"}, "none": {"noindex", "nofollow"}}
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ def read_robots(text: str) -> Robots:
             is_naming = key == "user-agent"
     name = NAME if NAME in groups else "*"
     return Robots(tuple(groups.get(name, ())), pauses.get(name, 0.0), tuple(sitemaps[:20]))
+
+
+def read_orders(texts: Iterable[str]) -> set[str]:
+    """Return what a page asks of programs, of `noindex` and `nofollow`, by its robots tags or `X-Robots-Tag` headers.
+
+    What a header says to another program by its name, as in `otherbot: noindex`, does not count.
+    """
+    orders: set[str] = set()
+    for text in texts:
+        name, colon, said = text.lower().partition(":")
+        if colon and name.strip() not in (NAME, *_ORDERS):
+            continue
+        for word in (said if colon and name.strip() == NAME else text.lower()).split(","):
+            orders |= _ORDERS.get(word.strip(), set())
+    return orders
 
 
 def _fits(pattern: str, target: str) -> bool:

@@ -51,6 +51,9 @@ class Item:
     file_name: str = ""
     """A name that says what it is, where its own name is no file's."""
 
+    charset: str = ""
+    """The encoding that its web server names; what the document says of itself may be another."""
+
     etag: str = ""
     last_modified: str = ""
     """How its web server names this version of it."""

@@ -179,7 +179,8 @@ class ReadingThread(threading.Thread):
             if state and not self._again and (state.content_hash, state.reader) == (content_hash, READER):
                 return Result(task, "unchanged")
             # A title is not a file's name: what stands after a dot in it says nothing of the format.
-            parsed = self._reader.read(data, "" if task.item.title else task.item.file_name or task.item.name)
+            name = "" if task.item.title else task.item.file_name or task.item.name
+            parsed = self._reader.read(data, name, charset=task.item.charset)
         except InputError as exc:
             kept = " What was stored of it before is kept." if state else ""
             return Result(task, "failed", f"{exc}{kept}")

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from email.message import Message
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -19,8 +20,8 @@ from ruma.config import Settings
 from ruma.errors import InputError, RumaError
 from ruma.ingest.addresses import Reach, WebAddress, follow, read_address
 from ruma.ingest.fetching import Answer, Door, Limits, fetch
-from ruma.ingest.reading import Reader
-from ruma.ingest.robots import Robots, read_robots
+from ruma.ingest.reading import Links, Reader
+from ruma.ingest.robots import Robots, read_orders, read_robots
 from ruma.ingest.sniffing import SUFFIXES
 from ruma.ingest.sources import Item, Listing
 from ruma.tenant.connections import READS_SOURCE, TenantLedger
@@ -315,8 +316,7 @@ class WebSite(Listing):
             self._seen.add(name)
         item = make_item(name, answer)
         if answer.status == 304 and state:
-            yield self._give(item)
-            self._find_links(answer, self._page.stored(state), depth, reader)
+            yield from self._take(item, answer, self._page.stored(state), depth, reader, is_known=True)
         elif answer.status != 200:
             if answer.status in _GONE:
                 self._gone.add(name)
@@ -326,8 +326,7 @@ class WebSite(Listing):
             digest = hashlib.sha256(answer.body).hexdigest()
             if digest not in self._hashes or state:
                 self._hashes.add(digest)
-                yield self._give(item)
-                self._find_links(answer, answer.body, depth, reader)
+                yield from self._take(item, answer, answer.body, depth, reader, is_known=bool(state))
 
     def _take_first(self) -> Answer | None:
         answer, self._first = self._first, None
@@ -341,14 +340,25 @@ class WebSite(Listing):
         self._failures += 1
         return self._give(Item(name, problem=problem))
 
-    def _find_links(self, answer: Answer, body: bytes, depth: int, reader: Reader) -> None:
-        if depth >= self._limits.depth or _type_of(answer) not in ("text/html", "application/xhtml+xml", ""):
+    def _take(
+        self, item: Item, answer: Answer, body: bytes, depth: int, reader: Reader, *, is_known: bool
+    ) -> Iterator[Item]:
+        """Give a page, and note where it links to, as far as it lets programs."""
+        orders = read_orders(value for key, value in answer.headers if key == "x-robots-tag")
+        found = Links((), "")
+        if _type_of(answer) in ("text/html", "application/xhtml+xml", ""):
+            with suppress(InputError):
+                found = reader.read_links(body)
+        if found.is_indexed and "noindex" not in orders:
+            yield self._give(item)
+        elif is_known:
+            self._gone.add(item.name)
+        elif depth == 0:
+            yield self._give(Item(item.name, problem="was not stored: it asks programs not to (noindex)."))
+        if "nofollow" in orders or depth >= self._limits.depth:
             return
         with suppress(InputError):
-            found = reader.read_links(body)
-            base = answer.address
-            if found.base:
-                base = follow(base, found.base)
+            base = follow(answer.address, found.base) if found.base else answer.address
             for address in self._resolve(base, found.links):
                 self._add(address, depth + 1)
 
@@ -404,6 +414,7 @@ def make_item(name: str, answer: Answer) -> Item:
         name,
         data=answer.body,
         file_name=_file_name(answer),
+        charset=_charset(answer),
         etag=answer.header("etag")[:300],
         last_modified=answer.header("last-modified")[:100],
     )
@@ -411,6 +422,14 @@ def make_item(name: str, answer: Answer) -> Item:
 
 def _type_of(answer: Answer) -> str:
     return answer.header("content-type").partition(";")[0].strip().lower()
+
+
+def _charset(answer: Answer) -> str:
+    """Return the encoding that the server names for a text; empty where it names none."""
+    message = Message()
+    message["content-type"] = answer.header("content-type")
+    is_text = message.get_content_maintype() == "text" or message.get_content_type() == "application/xhtml+xml"
+    return (message.get_content_charset() or "")[:40] if is_text else ""
 
 
 def _is_read(answer: Answer) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from ruma.errors import InputError
 from ruma.ingest.decoding import decode
 from ruma.ingest.formats.html import parse
+from ruma.ingest.robots import NAME, read_orders
 
 MOST_LINKS = 20_000
 LONGEST_LINK = 2_000
@@ -16,19 +17,33 @@ _MOST_SITEMAP_BYTES = 50_000_000
 def find_links(data: bytes) -> dict[str, Any]:
     """Return the links of an HTML page as they are written, each once, and what they begin with.
 
+    Left out are links with `rel="nofollow"`, and all of them where the page says so of itself.
+
     Raises:
         InputError: It cannot be read.
     """
     root = parse(decode(data, is_markup=True))
     base = next((element.get("href") or "" for element in root.iter("base")), "")
+    orders = read_orders(
+        element.get("content") or "" for element in root.iter("meta") if _words(element.get("name")) & {"robots", NAME}
+    )
     links: dict[str, None] = {}
-    for element in root.iter("a", "area"):
+    for element in () if "nofollow" in orders else root.iter("a", "area"):
         link = (element.get("href") or "").strip()
-        if link and len(link) <= LONGEST_LINK and not link.startswith("#"):
+        if (
+            "nofollow" not in _words(element.get("rel"))
+            and link
+            and len(link) <= LONGEST_LINK
+            and not link.startswith("#")
+        ):
             links[link] = None
         if len(links) == MOST_LINKS:
             break
-    return {"links": list(links), "base": base[:LONGEST_LINK]}
+    return {"links": list(links), "base": base[:LONGEST_LINK], "is_indexed": "noindex" not in orders}
+
+
+def _words(value: str | None) -> set[str]:
+    return set((value or "").lower().split())
 
 
 def read_sitemap(data: bytes) -> dict[str, Any]:
