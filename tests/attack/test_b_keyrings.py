@@ -239,6 +239,21 @@ def test_b20_an_item_that_is_there_twice(settings: Settings, tmp_path: Path, mon
     assert not any(json.loads((tmp_path / "keyring.json").read_text()).values())
 
 
+def test_c24_both_items_of_a_deleted_tenant_go(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the keyring keeps an item twice, deleting the tenant destroys both, and the receipt says so."""
+    use_keyring("Duplicating", tmp_path, monkeypatch)
+    Home(settings).create("acme")
+    kept = json.loads((tmp_path / "keyring.json").read_text())
+
+    receipt = Home(settings).delete("acme")
+
+    assert [len(values) for values in kept.values()] == [2]
+    assert receipt.key_destroyed
+    assert not any(json.loads((tmp_path / "keyring.json").read_text()).values())
+
+
 def test_b20_a_home_on_another_machine(
     keyring: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

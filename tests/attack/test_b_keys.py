@@ -119,22 +119,26 @@ SHADOW = "from sqlite3 import *\nfrom sqlite3 import dbapi2\nError = dbapi2.Erro
         ["sources", "list", "-t", "acme"],
         ["keys", "rotate", "acme"],
         ["keys", "reseal", "acme"],
+        pytest.param(["export", "{out}/acme.zip", "-t", "acme"], marks=pytest.mark.nightly),
+        ["backup", "make", "{out}/backups"],
     ],
 )
 def test_b22_a_library_without_a_cipher(tmp_path: Path, args: list[str]) -> None:
     """Where another library stands in the cipher's place every command refuses, names it, and writes no plain byte."""
     home, site = tmp_path / "home", tmp_path / "site"
     assert ruma("tenant", "create", "acme", home=home).returncode == 0
+    assert args[0] != "backup" or ruma("backup", "init", str(tmp_path / "backups"), home=home).returncode == 0
     before = snapshot(home)
     (site / "sqlcipher3").mkdir(parents=True)
     (site / "sqlcipher3/__init__.py").write_text(SHADOW)
 
-    run = ruma(*args, home=home, PYTHONPATH=f"{site}:{ROOT}")
+    run = ruma(*[arg.format(out=tmp_path) for arg in args], home=home, PYTHONPATH=f"{site}:{ROOT}")
 
     assert run.returncode == 1
     assert "has no cipher" in run.stderr
     assert str(site) in run.stderr
     assert snapshot(home) == before
+    assert not (tmp_path / "acme.zip").exists()
 
 
 def test_b22_only_one_function_connects() -> None:

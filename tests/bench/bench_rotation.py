@@ -8,6 +8,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ DIMENSION, CHUNKS_EACH = 384, 100
 
 
 def main() -> None:
-    """Print the seconds of a rotation, the longest pause of a writer and a reader, and the seconds of resealing."""
+    """Print the seconds of a rotation and of resealing, and for each the longest pause of a writer and a reader."""
     chunks, megabytes = (int(value) for value in (*sys.argv[1:], *("2000", "20")[len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Settings(home=Path(folder) / "home", key_source="machine"))
@@ -31,25 +33,20 @@ def main() -> None:
         with home.open("acme") as tenant:
             fill(tenant, chunks, megabytes)
             print(f"{chunks} chunks, originals of {megabytes} MB, database {size_of(tenant) / 1e6:.0f} MB")
-            stop, pauses = threading.Event(), {"a writer": 0.0, "a reader": 0.0}
-            threads = [threading.Thread(target=watch, args=[tenant, name, pauses, stop]) for name in pauses]
-            for thread in threads:
-                thread.start()
+            pauses = {"a writer": 0.0, "a reader": 0.0}
             began, used = time.perf_counter(), time.thread_time()
-            for _ in rotate_key(Home(home.settings), "acme"):
-                pass
-            spent = time.thread_time() - used
-            print(f"rotation: {time.perf_counter() - began:.2f} s, of which {spent:.2f} s of processor time")
-            time.sleep(0.2)
-            stop.set()
-            for thread in threads:
-                thread.join()
-            for name, seconds in pauses.items():
-                print(f"longest pause of {name}: {seconds:.2f} s")
+            with watched(tenant, pauses):
+                for _ in rotate_key(Home(home.settings), "acme"):
+                    pass
+                spent = time.thread_time() - used
+                print(f"rotation: {time.perf_counter() - began:.2f} s, of which {spent:.2f} s of processor time")
+            tell(pauses)
             began = time.perf_counter()
-            for _ in reseal_files(home, "acme"):
-                pass
-            print(f"resealing every original: {time.perf_counter() - began:.2f} s")
+            with watched(tenant, pauses):
+                for _ in reseal_files(home, "acme"):
+                    pass
+                print(f"resealing every original: {time.perf_counter() - began:.2f} s")
+            tell(pauses)
             for one in list_documents(tenant)[:3]:
                 assert len(b"".join(read_original_of(tenant, one.id)))
 
@@ -71,6 +68,29 @@ def fill(tenant: Tenant, chunks: int, megabytes: int) -> None:
             f"{number}.txt", "Bread", "text/plain", str(number), "1", len(original), made, original=original
         )
         store_document(tenant, source.id, document, embedder_id="bench")
+
+
+@contextmanager
+def watched(tenant: Tenant, pauses: dict[str, float]) -> Iterator[None]:
+    """Have a writer and a reader at work meanwhile, and for a moment longer."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=watch, args=[tenant, name, pauses, stop]) for name in pauses]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+        time.sleep(0.2)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def tell(pauses: dict[str, float]) -> None:
+    """Print the longest pauses, and begin to count anew."""
+    for name, seconds in pauses.items():
+        print(f"longest pause of {name}: {seconds:.2f} s")
+        pauses[name] = 0.0
 
 
 def watch(tenant: Tenant, name: str, pauses: dict[str, float], stop: threading.Event) -> None:
