@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,18 @@ def test_imports_point_down() -> None:
                 assert is_version or there == here or layer(here) < layer(there), f"{path}: imports {there}"
             elif top not in sys.stdlib_module_names and top not in SHARED:
                 assert OWNERS.get(top) == here, f"{path}: imports {top}"
+
+
+def test_the_middle_layer_is_not_read_in_a_circle() -> None:
+    """No module of it imports one that imports it, also not inside functions or for its types alone."""
+    middle = [path for package in sorted(LAYERS[2]) for path in (ROOT / package).rglob("*.py")]
+    modules = {".".join(("ruma", *path.relative_to(ROOT).with_suffix("").parts)): path for path in middle}
+    graph = {
+        name: {one if one in modules else one.rpartition(".")[0] for one in imported(path)} & modules.keys()
+        for name, path in modules.items()
+    }
+
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("package", sorted(ALONE))

@@ -10,10 +10,11 @@ import pytest
 
 from ruma.config import Settings, write_setting
 from ruma.connections import Attempt, Ending, HomeLedger, note_refused
-from ruma.privacy.policy import Policy, gather_facts, write_policy
-from ruma.privacy.policy_check import System, check_policy
+from ruma.privacy.policy import gather_facts, write_policy
+from ruma.privacy.policy_check import check_policy
 from ruma.privacy.policy_formats import write_out
 from ruma.privacy.policy_pages import Page
+from ruma.privacy.policy_parts import Policy, System
 from ruma.server import request_log
 from ruma.server.guarding import SECURITY_HEADERS
 from ruma.server.pages import signing_in

@@ -12,8 +12,9 @@ from ruma.cli.policy import ask_server
 from ruma.config import load_settings, write_setting
 from ruma.connections import HomeLedger
 from ruma.errors import InputError
-from ruma.privacy.policy import Statement, gather_facts, write_policy
-from ruma.privacy.policy_check import System, check_policy
+from ruma.privacy.policy import gather_facts, write_policy
+from ruma.privacy.policy_check import check_policy
+from ruma.privacy.policy_parts import Statement, System
 from ruma.server.policy_system import look_at_system
 from ruma.tenant.agents import change_agent
 from ruma.tenant.audit import list_audit

@@ -12,8 +12,8 @@ from ruma.cli.parts import Parts
 from ruma.errors import InputError
 
 if TYPE_CHECKING:
-    from ruma.privacy.policy import Facts
     from ruma.privacy.policy_check import Finding
+    from ruma.privacy.policy_parts import Facts
     from ruma.server.policy_system import Answers
     from ruma.tenant.tenant import Tenant
 
@@ -41,9 +41,9 @@ def policy(
     A text that changed is kept as a new version. With --check, each statement is tested: files, rows, cookies of real
     responses, the ledger of connections. Ends with 1 where one is not true, and names it.
     """
-    from ruma.privacy.policy import FORMATS, gather_facts, write_policy
+    from ruma.privacy.policy import gather_facts, write_policy
     from ruma.privacy.policy_check import check_policy
-    from ruma.privacy.policy_formats import write_out
+    from ruma.privacy.policy_formats import FORMATS, write_out
     from ruma.server.policy_system import look_at_system
     from ruma.tenant.policy_versions import keep_check
 

@@ -12,8 +12,8 @@ from ruma.connections import HomeLedger, open_connection
 from ruma.errors import InputError
 from ruma.offline import is_offline
 from ruma.privacy.consent import STORAGE
-from ruma.privacy.policy import Facts, Policy
-from ruma.privacy.policy_pages import Page, find_elsewhere, find_stores, listed, read_said
+from ruma.privacy.policy_pages import find_elsewhere, find_stores, listed, read_said
+from ruma.privacy.policy_parts import Policy, System
 from ruma.tenant.billing import read_customer
 from ruma.tenant.connections import READS_SOURCE, list_recipients
 from ruma.tenant.conversing.consents import PASSING_SECONDS
@@ -28,7 +28,6 @@ from ruma.tenant.policy_evidence import (
     readable_files,
     stored_networks,
 )
-from ruma.tenant.tenant import Tenant
 
 GRACE = timedelta(days=2)
 """What is due is removed once a day, so something may be a day older than promised; another day for clocks."""
@@ -66,28 +65,6 @@ _REPORTING = {
 _REPORTERS = ("sentry_sdk", "posthog", "ddtrace", "newrelic", "rollbar", "honeybadger", "bugsnag", "scout_apm")
 _BY_OPERATOR = {"a website is checked for the widget", "the policy is checked against the running server"}
 """Connections that an operator's command opens, and that send nothing of anybody's."""
-
-
-@dataclass(frozen=True)
-class System:
-    """The running system as the checks see it."""
-
-    tenant: Tenant
-    facts: Facts
-    pages: tuple[Page, ...]
-    """What visitors and members are shown, with the scripts and styles of it: the answers to real requests."""
-    signed_in: Page
-    """What a member who signs in is answered."""
-    log_line: str
-    """The line in the log of a request from 203.0.113.77."""
-    sessions_end: str
-    """What is not true of how long sessions live; empty where it is."""
-    transport: str
-    """What is not private about how the server is reached; empty where it is."""
-    own_hosts: frozenset[str]
-    """The names that the server and the websites that show the widget are known by."""
-    asked: str = ""
-    """The address of the running server that was asked; empty where the application was."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,12 @@
 
 import re
 from html import escape
+from typing import Literal
 
-from ruma.privacy.policy import Format, Policy, Statement
+from ruma.privacy.policy_parts import Policy, Statement
+
+Format = Literal["text", "markdown", "html"]
+FORMATS: tuple[Format, ...] = ("text", "markdown", "html")
 
 _STYLE = (
     "body{font:1rem/1.6 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"

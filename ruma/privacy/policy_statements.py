@@ -6,7 +6,7 @@ what a browser holds, what rights people have and whom to write to.
 
 from ruma.privacy import policy_check as check
 from ruma.privacy.consent import STORAGE
-from ruma.privacy.policy import Facts, Section, Statement
+from ruma.privacy.policy_parts import Facts, Section, Statement
 from ruma.tenant.connections import READS_SOURCE
 from ruma.tenant.conversing.consents import LEFT_SECONDS, PASSING_SECONDS
 

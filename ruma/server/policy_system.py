@@ -14,9 +14,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from ruma.config import Settings
 from ruma.errors import InputError, NotFoundError
-from ruma.privacy.policy import Facts
-from ruma.privacy.policy_check import System
 from ruma.privacy.policy_pages import Page, find_own
+from ruma.privacy.policy_parts import Facts, System
 from ruma.server.addresses import is_loopback, public_address
 from ruma.server.request_log import RequestLog
 from ruma.tenant.home import Home

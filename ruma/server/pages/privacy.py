@@ -9,8 +9,9 @@ from litestar.enums import MediaType
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
-from ruma.privacy.policy import Policy, gather_facts, write_policy
+from ruma.privacy.policy import gather_facts, write_policy
 from ruma.privacy.policy_check import check_policy
+from ruma.privacy.policy_parts import Policy
 from ruma.server.access import MANAGE, PUBLIC, READ, Principal
 from ruma.server.api.retention import actor_name, actor_names
 from ruma.server.pages.shell import lead_to, show_member_page
