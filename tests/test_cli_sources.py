@@ -169,6 +169,18 @@ def test_sources_are_listed_shown_and_removed(folder: Path) -> None:
     assert run("sources", "remove", "1").exit_code == 1
 
 
+def test_a_source_shows_the_numbers_that_other_commands_take(folder: Path) -> None:
+    """The table of a source's documents begins with their numbers, by which `sources text` finds one."""
+    run("ingest", folder)
+
+    heading, *rows = run("sources", "show", "1").stdout.splitlines()
+    number, name = rows[-1].split()[:2]
+
+    assert heading.split()[:2] == ["number", "document"]
+    assert name == "parking.txt"
+    assert run("sources", "text", number).stdout.strip() == (folder / "parking.txt").read_text().strip()
+
+
 def test_names_with_control_bytes_are_shown_harmlessly(folder: Path) -> None:
     """A file name or a text with escape sequences reaches the terminal without them."""
     (folder / "evil\x1b]52;c;aGk=\x07\r.txt").write_text("Harmless \x1b[31mtext\x9b2J of an evil file.\n")

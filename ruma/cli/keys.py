@@ -187,9 +187,11 @@ def rotate_master(
         elif done.is_finished:
             note("The new master key is in use, and the old one opens nothing any more.")
         else:
-            note(f"{done.resealed} key files are sealed with the new master key. The old one still opens them.")
-            what = "" if origin == "passphrase" else f" Let the key source {origin} give the new master key,"
-            note(f"{what or ' The new passphrase counts from now on:'} restart the server, then: ")
+            files = "key file is" if done.resealed == 1 else "key files are"
+            note(f"{done.resealed} {files} sealed with the new master key. The old one still opens them.")
+            gives = f"Let the key source {origin} give the new master key,"
+            what = "The new passphrase counts from now on:" if origin == "passphrase" else gives
+            note(f"{what} restart the server, then:")
             note("ruma keys rotate-master --finish", indent=2)
 
 

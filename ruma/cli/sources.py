@@ -192,9 +192,10 @@ def show_source(
             print_json({"source": found, "documents": documents})
             return
         print_table(
-            ["document", "title", "kind", "chunks", "size", "added on"],
+            ["number", "document", "title", "kind", "chunks", "size", "added on"],
             [
                 (
+                    one.id,
                     one.name,
                     one.title,
                     MEDIA_NAMES.get(one.media_type, one.media_type),
