@@ -96,3 +96,17 @@ def test_every_command_that_changes_something_is_noted(settings: Settings, tenan
             quiet.append(f"{words}: {done.exit_code} {done.output}")
     assert not quiet, "\n".join(quiet)
     assert sorted(used | READING | OF_THE_MACHINE | ELSEWHERE) == sorted(set(commands()))
+
+
+def test_a_cut_list_says_that_there_is_more() -> None:
+    """Nobody takes the newest entries for all of them."""
+    run("tenant", "create", "acme")
+    run("agent", "set", "--name", "Crumb")
+
+    cut, whole = run("audit", "list", "--limit", "1"), run("audit", "list")
+
+    assert "agent.changed" in cut.stdout
+    assert "tenant.created" not in cut.stdout
+    assert "there are more" in cut.stderr
+    assert "tenant.created" in whole.stdout
+    assert whole.stderr == ""

@@ -48,13 +48,14 @@ def list_entries(
     with Parts(ctx, home=home) as parts:
         entries = list_audit(
             parts.tenant(tenant),
-            limit=limit,
+            limit=limit + 1,
             thing=thing,
             actor=_actor(by),
             subject=to,
             since=since.date() if since else None,
             until=until.date() if until else None,
         )
+        is_more, entries = len(entries) > limit, entries[:limit]
         if as_json:
             print_json(entries)
         elif entries:
@@ -71,6 +72,8 @@ def list_entries(
                 for one in entries
             ]
             print_table(["entry", "when", "who", "from", "what", "to", "details"], rows)
+            if is_more:
+                note(f"These are the newest {limit}; there are more. See: --limit N, --since DATE")
         else:
             note("There is no such entry.")
 

@@ -98,7 +98,10 @@ def find_member(tenant: Tenant, who: int | str) -> Member:
             return read_row(db, who)
         row = db.execute(f"select {_COLUMNS} from member where email = ?", [simplify_email(who)]).fetchone()
     if row is None:
-        raise NotFoundError(f"There is no member with the address {who}.", hint="`ruma members list` lists them.")
+        raise NotFoundError(
+            f"There is no member with the address {who}.",
+            hint="`ruma members list` lists them. Who is only invited is invited anew for another link.",
+        )
     return member_of(row)
 
 
