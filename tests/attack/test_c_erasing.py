@@ -374,7 +374,7 @@ def test_one_time_links_of_the_visitor_go(filled: Filled) -> None:
 
 
 def test_erasing_the_same_twice_at_once_succeeds_once(filled: Filled) -> None:
-    """Two commands that erase one document: one has the receipt, the other says that it is not there."""
+    """Two commands that erase one document: one does, the other says that it is not there; there is a receipt."""
     from tests.harness.process import RUMA, environ_of
 
     filled.tenant.close()
@@ -386,5 +386,9 @@ def test_erasing_the_same_twice_at_once_succeeds_once(filled: Filled) -> None:
     ]  # fmt: skip
     ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
 
-    assert sorted(code for _, code in ended) == [0, 1]
-    assert "not there any more" in next(said[1] for said, code in ended if code)
+    late = [code for said, code in ended if "not there any more" in said[1]]
+    # On a busy machine the late one may read for so long that the receipt waits for the next command.
+    done = [code for said, code in ended if code == 0 or "there is no receipt yet" in said[1]]
+    assert (late, len(done)) == ([1], 1), ended
+    shown = subprocess.run([*RUMA, "erase", "show", "1"], env=environ_of(filled.home.settings.home), check=False)
+    assert shown.returncode == 0

@@ -128,11 +128,11 @@ def test_c27_a_directory_that_is_removed_while_a_file_of_it_is_read(
     is_read, is_gone, read = threading.Event(), threading.Event(), Reader.read
     found: list[ParsedDocument] = []
 
-    def read_and_wait(self: Reader, data: bytes, name: str) -> ParsedDocument:
+    def read_and_wait(self: Reader, data: bytes, name: str, **more: str) -> ParsedDocument:
         if word.encode() in data:
             is_read.set()
             assert is_gone.wait(60)
-        found.append(read(self, data, name))
+        found.append(read(self, data, name, **more))
         return found[-1]
 
     monkeypatch.setattr(Reader, "read", read_and_wait)
