@@ -250,10 +250,10 @@ class _Server(smtplib.SMTP):
 
 
 def _members_of(mail: Mail, tenant: Tenant) -> tuple[int, ...]:
-    sender = current_actor().member_id
+    members = [current_actor().member_id]
     with suppress(NotFoundError, StoreError):
-        return tuple(filter(None, (find_member(tenant, mail.to).id, sender)))
-    return (sender,) if sender else ()
+        members.append(find_member(tenant, mail.to).id)
+    return tuple(number for number in members if number)
 
 
 def _greet(settings: Settings, connection: socket.socket) -> smtplib.SMTP:

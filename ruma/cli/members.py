@@ -256,7 +256,7 @@ def _print_link(
     from ruma.server.listening import find_running
 
     # A running server knows best where it is: it may have been started with other options than the settings hold.
-    running = find_running(settings.home).partition(", process ")[0]
+    running = find_running(settings.home)
     public = PublicAddress(origin=running) if running else public_address(settings, settings.port)
     address = public.link(tenant_name, purpose, secret)
     if as_json:

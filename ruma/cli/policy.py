@@ -75,10 +75,10 @@ def find_server(home: Path) -> str:
     from ruma.server.host_page import origin_of
     from ruma.server.listening import find_running
 
-    said = find_running(home)
-    if not said:
+    address = find_running(home)
+    if not address:
         return ""
-    origin = origin_of(said.partition(",")[0])
+    origin = origin_of(address)
     return origin if is_loopback(origin.rpartition("://")[2].rpartition(":")[0]) else ""
 
 

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -107,11 +106,11 @@ class Forgetter:
                 ctypes.CDLL(None).malloc_trim(0)
 
 
-@cache
 def _request_caches() -> list[Any]:
     """Return the caches of the libraries that read requests: addresses, with what was searched for, and cookies."""
-    # Looked for and not named: most of them are nothing that these libraries promise to have. Not among all objects of
-    # the process: to hold one that another thread is just giving back, for a moment only, corrupts its memory.
+    # Looked for and not named: most of them are nothing that these libraries promise to have. Each time, since some of
+    # their modules are loaded late. And not among all objects of the process: to hold one that another thread is just
+    # giving back, for a moment only, corrupts its memory.
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(("litestar.", "urllib."))]
     holders = [holder for module in modules for holder in (module, *_classes_of(module))]
     held = [getattr(one, "__func__", one) for holder in holders for one in list(vars(holder).values())]

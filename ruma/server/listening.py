@@ -16,14 +16,14 @@ LOCK_FILE = "server.lock"
 
 
 def find_running(home: Path) -> str:
-    """Return what the server that uses a home wrote of itself, with its address first; empty where none runs."""
+    """Return the address of the server that uses a home; empty where none runs."""
     try:
         with (home / LOCK_FILE).open(encoding="utf-8", errors="replace") as file:
             said = file.read(200)
             if said:  # a server that begins just now is not disturbed by a lock of ours
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return said
+        return said.partition(", process ")[0]
     except OSError:
         pass
     return ""

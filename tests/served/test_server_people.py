@@ -41,10 +41,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Cli
 
 
 @pytest.fixture
-def client(served: tuple[Home, Client], tenant: Tenant) -> Client:
+def client(client: Client, tenant: Tenant) -> Client:
     """Return a client of an owner who is signed in."""
-    _, client = served
-    client.cookies.clear()
     client.headers.update({"accept": "text/html", **sign_in(tenant)})
     return client
 

@@ -19,7 +19,7 @@ from ruma.tenant.knowledge.uploads import list_uploads, receive_upload, take_upl
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
 from tests.hostile import HostileServer
-from tests.serving import FLAGS, renew_tenant, sign_in, store, with_key
+from tests.serving import FLAGS, sign_in, store, with_key
 
 HERE = "http://127.0.0.1:8420"
 API = "/t/acme/api"
@@ -46,27 +46,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, website: HostileServer) -> 
     with TestClient(create_app(home, lambda: HashEmbedder(dimension=256), lambda _: None), base_url=HERE) as client:
         client.follow_redirects = False
         yield home, client
-
-
-@pytest.fixture
-def home(served: tuple[Home, Client]) -> Home:
-    """Return the home with a new tenant of two documents."""
-    return renew_tenant(served[0])
-
-
-@pytest.fixture
-def client(served: tuple[Home, Client], home: Home) -> Client:
-    """Return the client of its server, which reads what is handed over."""
-    _, client = served
-    client.cookies.clear()
-    return client
-
-
-@pytest.fixture
-def tenant(home: Home) -> Iterator[Tenant]:
-    """Return the tenant, opened beside the server."""
-    with home.open("acme") as tenant:
-        yield tenant
 
 
 @pytest.fixture
