@@ -8,7 +8,7 @@ from pathlib import Path
 import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from ruma.tenant.home import Home
 from ruma.tenant.people.joining import make_setup_link
@@ -201,6 +201,19 @@ def test_an_owner_is_led_out_to_pay(home: Home, open_page: Callable[..., Page]) 
     page.get_by_role("dialog").get_by_role("button", name="Go on to Stripe").click()
     page.wait_for_url("https://checkout.stripe.example/**")
     expect(page.get_by_text("Pay here.")).to_be_visible()
+
+
+def test_a_form_sent_before_the_scripts_have_come_waits_for_them(home: Home, open_page: Callable[..., Page]) -> None:
+    """Whoever is quicker than a slow line is asked what guards the button, not told that the page is out of date."""
+    add_owner(home)
+    page = open_page("sign-in?next=/t/acme/settings")
+    late: list[Route] = []
+    page.route("**/htmx.min.js*", lambda route: late.append(route))
+    sign_in(page)
+    page.get_by_role("button", name="Choose the plan month").click(no_wait_after=True)
+    assert late, "htmx is waited for"
+    late[0].continue_()
+    expect(page.get_by_role("dialog")).to_contain_text("What is older goes for good")
 
 
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
