@@ -1,11 +1,14 @@
-"""How many rephrased questions get the answer of the right pair, and how many that of a wrong one, on stackfaq.
+"""How many rephrased questions get the answer of the right pair, and how many that of a wrong one, on stackfaq and on
+questions of small businesses that differ from a pair in a word or two (contrasts.csv, written for this).
 
 Run: python -m tests.bench.bench_pairs
 """
 
+import csv
 import json
 import tempfile
 from collections import defaultdict
+from pathlib import Path
 
 from ruma.chat.matching import match_pair
 from ruma.chat.understanding import understand
@@ -34,6 +37,9 @@ def main() -> None:
                 show(half, groups, asked, ids, pairs, tenant, embedder)
             wrong = sum(matched(text, tenant, embedder) is not None for text in elsewhere)
             print(f"{len(elsewhere)} questions of other fields: {wrong / len(elsewhere):.3f} matched")
+        home.create("contrasts")
+        with home.open("contrasts") as tenant:
+            show_contrasts(tenant, embedder)
 
 
 def read_pairs() -> tuple[dict[str, tuple[str, str]], dict[str, list[str]]]:
@@ -70,6 +76,19 @@ def show(
         ids[group] = save_pair(*pairs[group], tenant, embedder)
     print(f"{half}, {total} rephrasings: right pair {right / total:.3f}, wrong pair {wrong / total:.3f}", end=", ")
     print(f"its own taken away: matched {near / total:.3f}")
+
+
+def show_contrasts(tenant: Tenant, embedder: Embedder) -> None:
+    """Print how many questions a pair answers, alone in its tenant, that ask the same or something else."""
+    with (Path(__file__).parent / "contrasts.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    same = other = 0
+    for row in rows:
+        pair = save_pair(row["pair"], "That is so.", tenant, embedder)
+        same += matched(row["same"], tenant, embedder) is not None
+        other += matched(row["other"], tenant, embedder) is not None
+        erase_pair(tenant, pair)
+    print(f"{len(rows)} pairs with a contrast: the same in other words {same} matched, another thing {other}")
 
 
 def matched(text: str, tenant: Tenant, embedder: Embedder) -> int | None:
