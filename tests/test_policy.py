@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from ruma.privacy.policy_check import check_policy
 from ruma.privacy.policy_formats import write_out
 from ruma.privacy.policy_pages import Page
 from ruma.privacy.policy_parts import Policy, System
-from ruma.server import request_log
+from ruma.server import rendering, request_log
 from ruma.server.guarding import SECURITY_HEADERS
 from ruma.server.pages import signing_in
 from ruma.server.policy_system import look_at_system
@@ -126,17 +127,29 @@ def endless_session(tenant: Tenant, home: Home, patch: Patch) -> None:
     patch.setattr(sessions, "_ALIVE", "member.id > 0 and :now > 0")
 
 
-def chat_without_menu(tenant: Tenant, home: Home, patch: Patch) -> None:
-    """Show the chat without its menu."""
-    from ruma.server import rendering
+def page_without(template: str, words: str) -> Callable[[Tenant, Home, Patch], None]:
+    """Return a break that shows a page with other words in place of these."""
 
-    usual = rendering._environment().get_template
-    template = type("Bare", (), {"render": lambda self, values: '<body class="chat"></body>'})()
-    patch.setattr(
-        rendering._environment(),
-        "get_template",
-        lambda name, *more: template if name == "chat.html" else usual(name, *more),
-    )
+    def change(tenant: Tenant, home: Home, patch: Patch) -> None:
+        pages = rendering._environment()
+        usual = pages.get_template
+
+        def get_template(name: str, *more: Any) -> Any:
+            found = usual(name, *more)
+            return found if name != template else Mapped(found)
+
+        class Mapped:
+            def __init__(self, found: Any) -> None:
+                self.found = found
+
+            def render(self, values: Any) -> str:
+                shown = self.found.render(values)
+                assert words in shown
+                return str(shown.replace(words, "nothing"))
+
+        patch.setattr(pages, "get_template", get_template)
+
+    return change
 
 
 def sql(text: str) -> Callable[[Tenant, Home, Patch], None]:
@@ -224,12 +237,13 @@ BREAKS: dict[str, list[Callable[[Tenant, Home, Patch], None]]] = {
     "offline": [],
     "cookies": [cookie_without_flag],
     "elsewhere": [looser_policy],
-    "rights-visitors": [chat_without_menu],
+    "rights-visitors": [page_without("chat.html", 'id="menu"')],
+    "rights-members": [page_without("account.html", f"account/{one}") for one in ("data", "remove", "email")],
 }
 """What makes each statement untrue. Those without have a test of their own below."""
 
 
-ANSWERED = {"log", "sessions", "cookies", "elsewhere", "rights-visitors"}
+ANSWERED = {"log", "sessions", "cookies", "elsewhere", "rights-visitors", "rights-members"}
 """Statements about what the application answers: it is asked anew for each of their breaks."""
 
 
@@ -250,6 +264,19 @@ def test_a_statement_that_is_not_true_is_named(
     BREAKS[name][place](acme, home, monkeypatch)
 
     assert list(find_untrue(home, acme, None if name in ANSWERED else looked_at)) == [name]
+
+
+def test_members_who_have_not_accepted_the_terms_have_their_rights(
+    home: Home, acme: Tenant, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """What lets a member go is on the page of the terms, and missed where it is not."""
+    (tmp_path / "terms.md").write_text("Be kind.")
+    terms = {"terms": str(tmp_path / "terms.md")}
+    assert find_untrue(home, acme, **terms) == {}
+
+    page_without("terms.html", "account/remove")(acme, home, monkeypatch)
+
+    assert list(find_untrue(home, acme, **terms)) == ["rights-members"]
 
 
 def test_no_statement_is_without_a_check_or_a_reason(home: Home, acme: Tenant) -> None:

@@ -198,7 +198,7 @@ def test_the_certificate_is_looked_at(tmp_path: Path, monkeypatch: pytest.Monkey
         assert find_untrue(tmp_path / "home", url) == {}
         plain = run("policy", "--check", "--server", f"http://localhost:{running.port}", "--home", tmp_path / "home")
 
-    assert list(untrusted) == ["transit", "sessions", "cookies"]
+    assert list(untrusted) == ["transit", "sessions", "cookies", "rights-members"]
     assert "is not trusted: self-signed certificate" in untrusted["transit"]
     assert found_here.exit_code == 0, found_here.output
     assert plain.exit_code == 1

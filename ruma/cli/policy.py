@@ -113,7 +113,8 @@ def ask_server(origin: str, tenant: "Tenant", facts: "Facts", *, is_here: bool =
         danger = str(exc)
         with asking(origin, ledger, is_verified=False) as ask:
             pages = see_pages(ask, tenant, facts)
-    return Answers(pages, Page("", 0, ()), "Nobody signed in, since others might listen.", danger, origin)
+    nobody = Page("", 0, ())
+    return Answers(pages, nobody, nobody, "Nobody signed in, since others might listen.", danger, origin)
 
 
 def _print(findings: "list[Finding]", as_json: bool) -> None:

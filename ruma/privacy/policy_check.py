@@ -288,6 +288,19 @@ def chat_has_its_menu(system: System) -> str:
     return listed("There is no such menu on", without)
 
 
+def members_have_their_rights(system: System) -> str:
+    """Check that the page of a member's account has what hands it out, corrects and erases it.
+
+    Where terms must be accepted first, their page has to have what lets a member go without accepting them.
+    """
+    page = system.account
+    if page.status != 200:
+        return "Nobody could sign in, so nothing could be checked."
+    wanted = ["data", "remove", *([] if page.path.endswith("/terms") else ["name", "email", "password"])]
+    without = [one for one in wanted if not re.search(f'(?:href|action)="[^"]*/account/{one}"', page.body)]
+    return listed(f"There is nothing on {page.path} that leads to", [f"account/{one}" for one in without])
+
+
 class _Nowhere:
     """A ledger for a connection that is not opened."""
 

@@ -58,6 +58,8 @@ class System:
     """What visitors and members are shown, with the scripts and styles of it: the answers to real requests."""
     signed_in: Page
     """What a member who signs in is answered."""
+    account: Page
+    """What that member is then shown of the account; the terms, where they must be accepted first."""
     log_line: str
     """The line in the log of a request from 203.0.113.77."""
     sessions_end: str

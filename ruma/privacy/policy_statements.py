@@ -257,8 +257,13 @@ def _rights(facts: Facts) -> tuple[Statement, ...]:
         ),
         Statement(
             "rights-members",
-            "Members find the same under their account. Owners can export and erase everything of the business.",
-            unchecked="What members may do is tested with the program, not with a running server.",
+            "Members find the same under their account.",
+            check.members_have_their_rights,
+        ),
+        Statement(
+            "rights-owners",
+            "Owners can export and erase everything of the business.",
+            unchecked="A check that made itself an owner would be a risk. It is tested with the program.",
         ),
         Statement(
             "rights-person",

@@ -48,6 +48,7 @@ class Answers:
 
     pages: tuple[Page, ...]
     signed_in: Page
+    account: Page
     sessions_end: str
     transport: str
     asked: str = ""
@@ -70,6 +71,7 @@ def look_at_system(home: Home, tenant: Tenant, facts: Facts, answers: Answers | 
         facts=facts,
         pages=answers.pages,
         signed_in=answers.signed_in,
+        account=answers.account,
         log_line=lines[0],
         sessions_end=answers.sessions_end,
         transport=_find_transport(home.settings) or answers.transport,
@@ -94,11 +96,12 @@ def see_pages(ask: Ask, tenant: Tenant, facts: Facts) -> tuple[Page, ...]:
     return tuple(found.values())
 
 
-def try_sessions(tenant: Tenant, ask: Ask) -> tuple[Page, str]:
+def try_sessions(tenant: Tenant, ask: Ask) -> tuple[Page, Page, str]:
     """Sign a made-up member of the tenant in, who is removed again.
 
     Returns:
-        The answer to signing in, and what does not end in time; empty where everything does.
+        The answer to signing in, the page of the account, or of the terms that come before it, and what does not end
+        in time; empty where everything does.
     """
     home, password = f"/t/{quote(tenant.name)}", secrets.token_urlsafe(24)
     with suppress(NotFoundError):  # a check that was killed could not
@@ -107,7 +110,10 @@ def try_sessions(tenant: Tenant, ask: Ask) -> tuple[Page, str]:
     try:
         page = ask(f"{home}/sign-in", form={"email": _TRIAL, "password": password})
         cookie = page.cookies[0].partition(";")[0] if page.cookies else ""
-        return page, _find_endless(tenant, member.id, lambda: _is_in(ask(f"{home}/account", cookie=cookie)))
+        account = ask(f"{home}/account", cookie=cookie)
+        if account.header("location").endswith("/terms"):
+            account = ask(f"{home}/terms", cookie=cookie)
+        return page, account, _find_endless(tenant, member.id, lambda: _is_in(ask(f"{home}/account", cookie=cookie)))
     finally:
         remove_member(tenant, member.id)
 
@@ -137,7 +143,7 @@ def _open_nothing() -> NoReturn:
     raise InputError("No model is needed to look at pages.")
 
 
-def _try_elsewhere(settings: Settings, name: str) -> tuple[Page, str]:
+def _try_elsewhere(settings: Settings, name: str) -> tuple[Page, Page, str]:
     """Try sessions in a home that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="ruma-policy-") as folder:
         home = Home(replace(settings, home=Path(folder), key_source="machine"))
