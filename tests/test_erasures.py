@@ -176,6 +176,17 @@ def test_a_receipt_is_signed_by_the_tenant_and_notices_every_change(tenant: Tena
     assert check_audit(tenant).broken_at is None
 
 
+def test_every_receipt_of_a_tenant_has_one_key(tenant: Tenant) -> None:
+    """The key is made with the first receipt and stays: the public half that is shown checks every receipt."""
+    for _ in range(3):
+        erase(tenant, "conversation", [say(tenant, "A question that goes")])
+
+    signed = [one.signed for one in list_receipts(tenant) if one.signed]
+    assert len(signed) == 3
+    assert {one.public_key for one in signed} == {public_key_of(tenant)}
+    assert all(is_signature_right(one) for one in signed)
+
+
 def test_a_reader_delays_the_receipt(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody reads the old state there is no signed receipt; the next opening of the tenant writes it."""
     from ruma.tenant.erasing import erasure

@@ -51,11 +51,29 @@ def test_who_leaves_the_line_frees_the_place() -> None:
         seats.release()
         late.cancel()  # in the same moment in which the seat is given to it
         await settle()
-        await staying
-        seats.release()
-        return order, seats.waiting
+        is_seated = staying.done()
+        staying.cancel()
+        return order, seats.waiting if is_seated else -1
 
     assert asyncio.run(run()) == (["c"], 0)
+
+
+def test_no_seat_is_lost_with_who_was_given_it() -> None:
+    """Whoever is given a seat in the moment of leaving hands it on: where nobody waits, the next one finds it free."""
+
+    async def run() -> list[int]:
+        seats, places = Seats(1, most_waiting=99, most_of_one=99), list[int]()
+        for leaves_first in (True, False):
+            await seats.take("a")
+            leaving = asyncio.create_task(seats.take("b"))
+            await settle()
+            for step in (leaving.cancel, seats.release) if leaves_first else (seats.release, leaving.cancel):
+                step()
+            await settle()
+            places += [seats.place_of("c"), seats.waiting]
+        return places
+
+    assert asyncio.run(asyncio.wait_for(run(), 10)) == [0, 0, 0, 0]
 
 
 def test_a_seat_that_is_free_needs_no_line() -> None:
