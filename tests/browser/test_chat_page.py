@@ -1,5 +1,6 @@
 """The chat page in a real browser: what a visitor sees, hears and can do, and what a hostile document cannot."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -503,8 +504,11 @@ def test_hostile_words_do_nothing(open_page: NewPage, server: Running) -> None:
         expect(page.locator("mark#cited")).to_be_visible()
 
 
-def test_a_hostile_stream_does_nothing(open_page: NewPage) -> None:
-    """A model that writes markup, piece by piece, and a server that lies about addresses, change no element."""
+def test_h58_a_hostile_stream_does_nothing_live_and_after_a_reload(open_page: NewPage) -> None:
+    """A model that writes markup, letter by letter, and a server that lies about addresses, change no element.
+
+    The page that was reloaded has the same ones.
+    """
     page = open_page("/t/writing/")
     text = " ".join(MARKUP) + " [1] [2]"
     place = {"title": MARKUP[0], "heading": MARKUP[1], "page": MARKUP[2], "quote": MARKUP[3], "start": 0, "end": 1}
@@ -514,11 +518,11 @@ def test_a_hostile_stream_does_nothing(open_page: NewPage) -> None:
     ]
 
     def say(name: str, data: object) -> str:
-        import json
-
         return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
     answer = {"citations": places, "is_declined": False, "mode": "write", "text": text, "conversation": "x"}
+    asked = {"role": "visitor", "text": QUESTION, "citations": []}
+    said = json.dumps({"is_kept": False, "messages": [asked, {**answer, "role": "agent", "id": 1}]})
     body = say("evidence", answer) + "".join(say("token", {"text": letter}) for letter in text) + say("done", answer)
     page.route("**/api/chat", lambda route: route.fulfill(content_type="text/event-stream", body=body))
 
@@ -528,6 +532,11 @@ def test_a_hostile_stream_does_nothing(open_page: NewPage) -> None:
     expect(last(page).locator(".text")).to_have_text(words(text))
     assert {tag for tag, *_ in shape(page)[-1][2:]} <= {"DIV", "P", "LI", "BLOCKQUOTE", "A", "SPAN"}
     expect(page.locator(".message.agent a[href]")).to_have_count(0)
+    live = shape(page)
+    page.route("**/api/conversation", lambda route: route.fulfill(content_type="application/json", body=said))
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert shape(page) == live
 
 
 def test_a_tenant_that_is_removed_is_told_in_the_page(open_page: NewPage, server: Running) -> None:

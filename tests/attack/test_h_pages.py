@@ -1,0 +1,215 @@
+"""Every address that can be opened, opened by an owner whose tenant is full of hostile words."""
+
+import re
+import zipfile
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import httpx
+import pytest
+from litestar.testing import TestClient
+
+from ruma.config import load_settings
+from ruma.ingest.pairs import save_pair
+from ruma.privacy.erasing import erase_conversation
+from ruma.privacy.exporting import write_export
+from ruma.privacy.requests import receive_request
+from ruma.server.app import create_app
+from ruma.tenant.agents import change_agent
+from ruma.tenant.conversing.conversations import add_exchange, begin_conversation
+from ruma.tenant.conversing.inbox import give_feedback
+from ruma.tenant.copying.contents import Scope
+from ruma.tenant.copying.exports import ask_export, take_export
+from ruma.tenant.home import Home
+from ruma.tenant.keeping.holds import set_hold
+from ruma.tenant.knowledge.sources import add_source
+from ruma.tenant.knowledge.uploads import receive_upload, take_upload
+from ruma.tenant.people.api_keys import make_api_key
+from ruma.tenant.people.joining import invite
+from ruma.tenant.profile import change_profile
+from ruma.tenant.tenant import Tenant
+from tests.attack.test_f_routes import HERE, ROUTES, check_headers, rows
+from tests.harness.erasing import MARKS, fill
+from tests.payloads import MARKUP
+from tests.serving import EMBEDDER, FLAGS, sign_in, store
+from tests.test_server_pages import KNOWN_TAGS, Markup
+
+HOSTILE = " ".join(MARKUP)
+LEADING = "javascript:alert(1)//"
+WORD = MARKS["document"]
+OWNER, CONVERSATION = "a@example.com", "X-Ruma-Conversation"
+BROWSER = {"Accept": "text/html", "Accept-Language": MARKUP[0], "User-Agent": MARKUP[0], "X-Request-Id": MARKUP[0]}
+OURS = f"{KNOWN_TAGS} aside br circle iframe meter q strong style table tbody td text th thead time tr ul".split()
+SHOWING = {"", "/conversations", "/conversations/{conversation_id}", "/sources", "/people", "/data/requests", "/pairs"}
+"""Pages that surely show such words."""
+
+OTHERWISE = {
+    "/", "/static/{name}", "/sign-in", "/terms", "/reset/{secret}", "/setup/{secret}", "/api/mentions",
+    "/api/visitor/conversations/{conversation_id}", "/api/visitor/data", "/api/visitor/export",
+}  # fmt: skip
+"""Addresses that lead elsewhere, or want another secret than an owner's."""
+
+INDEXED = {"chunk", "audit"}
+"""Tables whose texts are not exchanged below: one is counted through by places, the other is chained."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What an owner got who opened every address, and the tenant's rows before and after."""
+
+    pages: dict[str, httpx.Response]
+    exchanged: set[str]
+    """The columns that hold hostile words."""
+
+    before: dict[str, list[Any]]
+    after: dict[str, list[Any]]
+    export: BinaryIO
+    """An export of all of it."""
+
+
+def fill_everything(tenant: Tenant) -> dict[str, str]:
+    """Store one thing of each kind, with hostile words or a mark in all its texts; return numbers and secrets."""
+    fill(tenant)
+    sign_in(tenant, "owner", email=OWNER)
+    for number, payload in enumerate(MARKUP):
+        store(tenant, f"{number}{payload}", f"Title {payload}", [(payload, 1, [f"It says {payload}."])])
+    for kind in ("page", "site"):
+        add_source(tenant, kind, f"{LEADING}{WORD}")
+    receive_upload(tenant, f"{WORD}.txt", [b"x"], kind="upload", added_by=WORD, most_bytes=1000)
+    taken = take_upload(tenant)
+    assert taken
+    with taken:
+        taken.fail(f"{WORD} cannot be read.")
+    pair = save_pair(f"Pair {HOSTILE}"[:500], HOSTILE, tenant, EMBEDDER)
+    erase_conversation(tenant, 1)
+    chat = begin_conversation("widget", website="https://www.example.com", language="de")
+    answer = add_exchange(tenant, chat, WORD, WORD, mode="write", is_declined=True, citations=[(1, 1, 0, 9)])
+    give_feedback(tenant, chat.secret, answer, False, WORD)
+    set_hold(tenant, WORD, conversation_id=chat.id)
+    receive_request(tenant, kind="access", origin="member", contact=f"{WORD}@example.com")
+    make_api_key(tenant, WORD, ["read"], created_by=WORD)
+    ask_export(tenant, Scope(), asked_by=WORD)
+    making = take_export(tenant)
+    assert making
+    with making:
+        making.write(b"An export.")
+        making.finish()
+    change_agent(
+        tenant, name=HOSTILE, greeting=HOSTILE, instructions=HOSTILE, decline=HOSTILE, questions=MARKUP[:10],
+        websites=("https://www.example.com",), is_published=True,
+    )  # fmt: skip
+    change_profile(tenant, business_name=MARKUP[0])
+    return {
+        "name": "acme", "pair_id": str(pair), "upload_id": "2", "export_id": "2", "conversation_id": str(chat.id),
+        "conversation": chat.secret, "secret": invite(tenant, email=f"{WORD}@example.com", role="viewer"),
+    }  # fmt: skip
+
+
+def exchange_words(tenant: Tenant) -> set[str]:
+    """Put hostile words in place of the marks in every text of every table, as an import could; return where."""
+    found = set()
+    with tenant.unbound() as db:
+        for table in set(db.table_names()) - INDEXED:
+            if table.startswith(("sqlite_", "chunk_fts", "message_fts")):
+                continue
+            for column in db[table].columns:
+                if column.type != "TEXT":
+                    continue
+                for mark in MARKS.values():
+                    done = db.execute(
+                        f'update "{table}" set "{column.name}" = replace("{column.name}", ?, ?)'
+                        f' where instr("{column.name}", ?)',
+                        [mark, HOSTILE, mark],
+                    )
+                    if done.rowcount:
+                        found.add(f"{table}.{column.name}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Looked:
+    """Return what an owner got from every address that can be opened, each with the number of something."""
+    home = Home(load_settings({"home": tmp_path_factory.mktemp("home"), **FLAGS}, {}))
+    home.create("acme")
+    pages = {}
+    with home.open("acme") as tenant:
+        values = fill_everything(tenant)
+        exchanged = exchange_words(tenant)
+        headers = {**sign_in(tenant, "owner", email=OWNER), CONVERSATION: values["conversation"], **BROWSER}
+        with TestClient(create_app(home, lambda: EMBEDDER, lambda _: None), base_url=HERE) as client:
+            client.follow_redirects = False
+            client.event_hooks["response"] = [check_headers]
+            before = rows(tenant)
+            for method, path, _ in ROUTES:
+                if method == "GET":
+                    filled = re.sub(r"{(\w+)}", lambda found: values.get(found[1], "1"), path)
+                    pages[path] = client.get(filled, headers=headers)
+            after = rows(tenant)
+        export = BytesIO()
+        write_export(tenant, Scope(), export)
+    return Looked(pages, exchanged, before, after, export)
+
+
+def test_h57_hostile_words_are_words_on_every_page(looked: Looked) -> None:
+    """Whatever is stored, and whatever a browser says of itself: no page has an element, an attribute or an address
+    from it, and the words are there to be read.
+    """
+    assert len(looked.exchanged) >= 15, looked.exchanged
+    shown = set()
+    for path, response in looked.pages.items():
+        if "html" in response.headers.get("content-type", "") and check_words(path, response.text):
+            shown.add(path.removeprefix("/t/{name}"))
+    assert shown >= SHOWING, SHOWING - shown
+
+
+def test_h58_hostile_words_are_words_in_an_export(looked: Looked) -> None:
+    """Its pages are opened from a disk, where no policy of ours protects the reader."""
+    with zipfile.ZipFile(looked.export) as archive:
+        pages = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".html")}
+        styled = {name for name, page in pages.items() if "content-security-policy" in page.lower()}
+
+    assert len(pages) > 5
+    assert styled == set(pages)
+    assert sum(check_words(name, page, is_offline=True) for name, page in pages.items()) >= 4
+
+
+def check_words(path: str, text: str, *, is_offline: bool = False) -> bool:
+    """Check that no word of a page is markup, and tell whether there are hostile ones."""
+    page = Markup(text)
+    assert [tag for tag, _ in page.tags].count("style") == is_offline, path  # a page from a disk has its own in itself
+    for tag, attributes in page.tags:
+        assert tag in OURS, (path, tag)
+        assert tag != "iframe" or path.endswith("/agent"), path
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (path, tag, name)
+            assert name not in ("style", "srcdoc", "formaction"), (path, tag, name)
+            if name in ("href", "src", "action", "hx-get", "hx-post", "hx-delete", "hx-patch", "hx-put"):
+                own = r"[\w./-]+(#.*)?$" if is_offline else r"/(?!/)|[#?]|$"
+                assert re.match(own, value or ""), (path, tag, name, value)
+    assert not re.search(r"<script(?![^>]* src=\"/static/)", text), path
+    return MARKUP[0] in page.text
+
+
+def test_k72_looking_changes_nothing(looked: Looked) -> None:
+    """Opening addresses writes down that data was taken along or read, what the policy says, and nothing else."""
+    changed = {table for table in looked.before if looked.before[table] != looked.after[table]}
+    assert changed == {"audit", "conversation", "policy_version", "sqlite_sequence"}
+    noted = {row[5] for row in looked.after["audit"][len(looked.before["audit"]) :]}
+    assert noted == {
+        "audit.exported",
+        "conversation.exported",
+        "export.made",
+        "original.downloaded",
+        "export.fetched",
+        "policy.changed",
+    }
+    for before, after in zip(looked.before["conversation"], looked.after["conversation"], strict=True):
+        assert sum(one != other for one, other in zip(before, after, strict=True)) <= 1  # that a member has read it
+
+
+def test_k73_every_address_was_looked_at(looked: Looked) -> None:
+    """Nearly all of them give what they are for, so that the headers were looked at on that: see `check_headers`."""
+    assert len(looked.pages) > 85
+    found = {path for path, response in looked.pages.items() if response.status_code == 200}
+    assert {path.removeprefix("/t/{name}") for path in looked.pages.keys() - found} <= OTHERWISE
