@@ -110,7 +110,7 @@ def check_request(scope: HTTPScope, public: PublicAddress) -> None:
         origins = {f"http://{host}", f"https://{host}", public.origin}
     else:
         raise WrongHostException(
-            "This server does not answer to that name."
+            "This server does not answer to that name: its operator names the right one with the setting public_url."
             if public.hosts
             else "This server answers only to the names of this machine, such as 127.0.0.1."
         )
