@@ -48,9 +48,10 @@ def server(tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def post(server: Running, path: str, **form: str) -> int:
-    """Send a form, and return the status."""
+    """Send a form that names another host, as an attacker would for a link to it (test 49); return the status."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html", "Connection": "close"}
+    headers |= {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "Forwarded": "host=evil.example"}
     try:
         connection.request("POST", path, urlencode(form), headers)
         return connection.getresponse().status

@@ -1,6 +1,7 @@
 """Hostile uploads over a real connection: broken forms, liars, leavers, hostile names and contents."""
 
 import http.client
+import io
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from pypdf import PdfWriter
+from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
 from ruma.config import load_settings
 from ruma.tenant.home import Home
@@ -22,6 +25,7 @@ from ruma.tenant.knowledge.uploads import count_uploads, list_uploads
 from ruma.tenant.tenant import Tenant
 from tests.attack.test_g_isolation import HOSTILE_NAMES
 from tests.harness.residue import find_plaintext, make_canaries
+from tests.parsing import draw_lines, make_pdf
 from tests.serving import FLAGS, Running, make_tenant, with_key
 
 PATH = "/t/acme/api/sources/uploads"
@@ -48,8 +52,8 @@ def tenant(server: Running) -> Iterator[Tenant]:
 
 @pytest.fixture(scope="module")
 def key(tenant: Tenant) -> str:
-    """Return the header of an API key that reads and writes."""
-    return "Authorization: " + with_key(tenant, "read", "write")["Authorization"]
+    """Return the header of an API key that reads, writes and opens the chat's pages."""
+    return "Authorization: " + with_key(tenant, "read", "write", "chat")["Authorization"]
 
 
 def cpu_seconds(server: Running) -> float:
@@ -140,9 +144,11 @@ def test_d37_a_malformed_form_is_refused(server: Running, tenant: Tenant, key: s
 def test_d37_nobody_unknown_is_read(server: Running, tenant: Tenant, case: str) -> None:
     """Without a key the answer is 401, and comes although the body never does."""
     kind, _ = MALFORMED[case]
+    before = cpu_seconds(server)
 
     answer = send(server, [kind, "Content-Length: 50000000"], b"--b\r\n")
 
+    assert cpu_seconds(server) - before < CPU_SECONDS
     assert status_of(answer) in ((401,) if len(kind) < 5000 else (401, 400, 431))
     assert nothing_kept(tenant)
 
@@ -173,11 +179,63 @@ def test_d37_a_length_that_lies(server: Running, tenant: Tenant, key: str) -> No
 )
 def test_d37_two_lengths(server: Running, tenant: Tenant, key: str, head: list[str]) -> None:
     """A request whose length can be read in two ways is refused, or read in one way and found to be no form."""
-    answer = send(server, [FORM, key, *head], b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    for sender in ([key], []):
+        answer = send(server, [FORM, *sender, *head], b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n")
 
-    assert status_of(answer) == 0 or 400 <= status_of(answer) < 502
-    assert answer.count(b"HTTP/1.1 2") == 0
+        assert status_of(answer) == 0 or 400 <= status_of(answer) < 502
+        assert answer.count(b"HTTP/1.1 2") == 0
     assert nothing_kept(tenant)
+
+
+NAMES = [
+    "filename=\"a.md\"; filename*=UTF-8''b.md",
+    "filename*=UTF-8''%2e%2e%2f%2e%2e%2fb.md",
+    "filename*=utf-16''%ff%fe%00; filename=a.md",
+    "filename*=UTF-8''a%0d%0aX%1b[2J%00.md",
+    'filename="a\x1b[2J\x07b\x9b.md"',
+    "filename*=''a.md",
+    "filename*=UTF-8'en'%; filename*=%%%",
+    'filename*0="a"; filename*1=".md"',
+    "filename*0*=UTF-8''a; filename*1*=%2emd",
+    'filename="a.md"; filename="../b.md"',
+    "filename=a b.md; x=",
+    'filename="a\\"b\\\\.md"',
+    'FILENAME="=?utf-8?b?Li4vYS5tZA==?="',
+    'filename="%0d%0aX-A: b.md"',
+    "filename=" + '"' * 500,
+    "filename*" + "=" * 500,
+]
+
+
+def test_d37_a_name_in_every_spelling(server: Running, tenant: Tenant, key: str) -> None:
+    """A file's name that is given twice, in pieces or in another alphabet is one line, or is refused.
+
+    It is data and no path (test 53), so it may look like one.
+    """
+    before = cpu_seconds(server)
+    for name in NAMES:
+        head = f'--b\r\nContent-Disposition: form-data; name="file"; {name}\r\n\r\n'
+        answer = send(
+            server, [FORM, key, f"Content-Length: {len(head) + 6 + len(END)}"], head.encode() + b"Bread." + END
+        )
+
+        status, body = status_of(answer), json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert status == 200 or 400 <= status < 500, (name, answer[:300])
+        for kept in body.get("uploads", []):
+            assert kept["name"].isprintable(), (name, kept["name"])
+            assert 0 < len(kept["name"]) <= 255
+    assert cpu_seconds(server) - before < CPU_SECONDS * len(NAMES)
+    clear(server, key, tenant)
+
+
+def test_d37_two_fields_of_one_name_are_two_files(server: Running, tenant: Tenant, key: str) -> None:
+    """Neither hides the other: both are kept under their own names."""
+    body = part(filename="first.md") + b"\r\n" + part(filename="second.md") + END
+
+    answer = send(server, [FORM, key, f"Content-Length: {len(body)}"], body)
+
+    assert [one["name"] for one in json.loads(answer.partition(b"\r\n\r\n")[2])["uploads"]] == ["first.md", "second.md"]
+    clear(server, key, tenant)
 
 
 @dataclass(frozen=True)
@@ -326,22 +384,55 @@ def test_d38_a_file_is_what_it_holds(
     clear(server, key, tenant)
 
 
-ACTIVE = b"<!doctype html><html><head><title>T</title></head><body><script>alert(1)</script><p>Words of it.</p></body>"
+SCRIPT = b"<script>alert(1)</script>"
+ACTIVE = b"<!doctype html><html><head><title>T</title></head><body>" + SCRIPT + b"<p>Words of it.</p></body>"
+XHTML = b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>T</title></head><body>' + (
+    SCRIPT + b"<p>Words of it.</p></body></html>"
+)
+
+
+def acting_pdf(front: bytes = b"") -> bytes:
+    """Return a PDF file that runs a script when it is opened, with other bytes before it."""
+
+    def draw(canvas: Any) -> None:
+        draw_lines(canvas, ["Words of it, which are long enough to be read as a sentence."])
+
+    writer = PdfWriter(clone_from=io.BytesIO(make_pdf(draw)))
+    action = {NameObject("/S"): NameObject("/JavaScript"), NameObject("/JS"): TextStringObject("app.alert(1)")}
+    writer.root_object[NameObject("/OpenAction")] = DictionaryObject(action)
+    out = io.BytesIO()
+    writer.write(out)
+    return front + out.getvalue()
 
 
 @pytest.mark.parametrize(
-    "name", ["a.html", "a.xhtml", "a.svg", "a.pdf", "a.md", 'x"; filename="y.html', "a\r\nX-A: b.html"]
+    ("name", "data", "outcome"),
+    [
+        ("a.html", ACTIVE, "done"),
+        ("a.xhtml", XHTML, "done"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'>" + SCRIPT + b"</svg>", "failed"),
+        ("a.xml", b'<?xml version="1.0"?><?xml-stylesheet type="text/xsl" href="#x"?><a>' + SCRIPT + b"</a>", "failed"),
+        ("a.pdf", acting_pdf(), "done"),
+        ("both.pdf", acting_pdf(b"<!--"), "done"),
+        ("both.html", acting_pdf(ACTIVE), "done"),
+        ("image.md", b"GIF89a/*" + SCRIPT + b"*/=1;\n\nWords of it.", "failed"),
+        ("a.md", ACTIVE, "done"),
+        ('x"; filename="y.html', ACTIVE, "done"),
+        ("a\r\nX-A: b.html", ACTIVE, "done"),
+    ],
 )
-def test_d56_an_original_is_never_shown(server: Running, key: str, name: str) -> None:
-    """Whatever it is named and holds, it comes as a download of no type, in a sandbox."""
-    state = read(server, key, name, ACTIVE)
+def test_d56_an_original_is_never_shown(server: Running, key: str, name: str, data: bytes, outcome: str) -> None:
+    """Whatever it is named and holds, it comes as a download of no type, in a sandbox; what is shown of it is text."""
+    state = read(server, key, name, data)
+    assert state["state"] == outcome, state
     if state["state"] == "failed":
-        assert name.endswith((".svg", ".pdf"))
+        assert state["document_id"] is None  # so there is no address to open it at
         return
 
     response = call(server, key, "GET", f"/t/acme/api/documents/{state['document_id']}/original")
+    page = call(server, key, "GET", f"/t/acme/documents/{state['document_id']}")
 
-    assert response.body == ACTIVE
+    assert response.body == data
     assert response.headers.get("content-type") == "application/octet-stream"
     assert response.headers.get("x-content-type-options") == "nosniff"
     assert "sandbox" in (response.headers.get("content-security-policy") or "")
@@ -351,6 +442,9 @@ def test_d56_an_original_is_never_shown(server: Running, key: str, name: str) ->
     assert re.fullmatch(
         r"attachment; filename=\"[A-Za-z0-9 .()_-]+\"; filename\*=UTF-8''[A-Za-z0-9%._~-]+", disposition
     )
+    assert page.status == 200
+    assert b"Words of it" in page.body
+    assert b"alert(1)" not in page.body.replace(b"&lt;script&gt;alert(1)", b"")
 
 
 def tree(folder: Path) -> set[str]:

@@ -163,10 +163,12 @@ def test_f45_the_secret_is_new_wherever_rights_change(server: Running, tenant: T
 
 
 def test_f45_a_change_needs_the_mark_of_its_own_session(server: Running, tenant: Tenant) -> None:
-    """Without it, with another session's, or with one that is no ASCII, nothing changes and nothing breaks."""
-    mine, other = sign_in(server).cookie, sign_in(server).cookie
+    """Without it, with another or the last session's, or with one that is no ASCII: nothing changes or breaks."""
+    old, other = sign_in(server).cookie, sign_in(server).cookie
+    mine = sign_in(server, cookie=old).cookie
+    marks = [csrf_of(tenant, session) for session in (other, old)]
 
-    for mark in ("", "x", csrf_of(tenant, other), "\xff\xfe", csrf_of(tenant, mine).upper()):
+    for mark in ("", "x", *marks, "\xff\xfe", csrf_of(tenant, mine).upper()):
         answer = send(server, "POST", f"{ACCOUNT}/sessions/end", {}, cookie=mine, headers={"X-Ruma-CSRF": mark})
         assert answer.status == 403, mark
     assert is_let_in(server, mine)
@@ -470,7 +472,14 @@ def test_f49_links_are_built_from_the_configured_origin(server: Running, tenant:
     )
 
     assert poisoned.status == 200
-    assert f"http://127.0.0.1:{server.port}/t/acme/invitation/" in poisoned.body
+    place = f"http://127.0.0.1:{server.port}/t/acme/invitation/"
+    assert place in poisoned.body
     assert "evil.example" not in poisoned.body
     assert hosted.status == 421
     assert len(list_sessions(tenant, anna.id)) == 1
+    link = poisoned.body.partition(place)[2][:43]
+    shown = send(server, "GET", f"/t/acme/invitation/{link}")
+    joining = {"name": "Bob", "password": OTHER}
+    joined = [send(server, "POST", f"/t/acme/invitation/{link}", joining).status for _ in range(2)]
+    assert (shown.status, shown.headers["referrer-policy"], joined) == (200, "no-referrer", [303, 404])
+    assert link not in json.dumps(server.requests) + server.errors

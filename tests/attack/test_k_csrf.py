@@ -14,7 +14,8 @@ from tests.attack.test_f_routes import HERE, ROUTES, address
 from tests.serving import EMBEDDER, FLAGS, make_tenant, sign_in
 
 CHANGES = [(method, path, policy) for method, path, policy in ROUTES if method not in SAFE_METHODS]
-FORM = {"content-type": "application/x-www-form-urlencoded"}
+KINDS = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain", "application/json")
+"""What a form of another site can send without being asked first, and what it cannot."""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,9 @@ def test_k72_every_change_needs_our_own_page(
         "a sister domain": {"Sec-Fetch-Site": "same-site"},
         "a form from nowhere": {"Origin": "null"},
     }
-    for what, headers in elsewhere.items():
-        response = client.request(method, address(path), headers={**mine, **FORM, **headers}, content=b"a=b")
+    for (what, headers), kind in zip(elsewhere.items(), KINDS + KINDS, strict=False):
+        sent = {**mine, "content-type": kind, **headers}
+        response = client.request(method, address(path), headers=sent, content=b'{"a": 1}')
         assert response.status_code == 403, what
 
 

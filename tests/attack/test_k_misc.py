@@ -4,11 +4,13 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from litestar.testing import TestClient
@@ -17,9 +19,10 @@ from ruma.config import load_settings
 from ruma.server.addresses import PublicAddress
 from ruma.server.app import create_app
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.uploads import list_uploads
 from tests.certificates import make_certificate
 from tests.guarded import read_all
-from tests.serving import EMBEDDER, QUESTION, Running, make_tenant
+from tests.serving import EMBEDDER, FLAGS, QUESTION, Running, make_tenant, with_key
 
 WANTED = {
     "x-content-type-options": "nosniff",
@@ -38,6 +41,7 @@ HOSTILE = {
     "long method": b"A" * 9000 + b" /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     "host": b'GET /health HTTP/1.1\r\nHost: "}{\x1b[2J\r\n\r\n',
     "header": _HEALTH + b'User-Agent: "}\\n{"\x1b]0;x\x07\r\nX-Forwarded-For: "}{\r\n\r\n',
+    "zero": _HEALTH + b"User-Agent: a\0b\r\nReferer: /\xe2\x80\xae\x1b[2J\r\n\r\n",
     "huge header": _HEALTH + b"User-Agent: " + b"x" * 1_000_000 + b"\r\n\r\n",
     "user": _HEALTH + b"Authorization: Bearer \x1b[2J{}\r\n\r\n",
     "body": b"POST /t/acme/api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -66,26 +70,59 @@ def respond(secure: tuple[Running, ssl.SSLContext], head: str, body: bytes = b""
         return response
 
 
+HOSTILE_WORD = 'x"}\r\n{"time": "now"} \x1b[2J\0\u202e'
+
+
+def hostile_requests(key: str) -> dict[str, bytes]:
+    """Return requests with hostile words in every part that has a name, who signs in and a file among them."""
+    form = urlencode({"email": HOSTILE_WORD, "password": HOSTILE_WORD, "next": HOSTILE_WORD}).encode()
+    head = "{} HTTP/1.1\r\nHost: 127.0.0.1\r\n{}Content-Length: {}\r\n\r\n"
+    kind = "Content-Type: application/x-www-form-urlencoded\r\n"
+    upload = f"PUT /t/acme/api/sources/uploads?name={quote(HOSTILE_WORD)}.gif"
+    return {
+        **HOSTILE,
+        "member": head.format("POST /t/acme/sign-in", kind, len(form)).encode() + form,
+        "file": head.format(upload, f"Authorization: {key}\r\n", 9).encode() + b"GIF89a\0\0\0",
+    }
+
+
 def test_k71_one_request_is_one_line(tmp_path: Path) -> None:
-    """Whatever is in a path, a method, a header or a body: the log has one short line of JSON a request, no more."""
-    with Running(tmp_path / "home") as server:
-        for data in HOSTILE.values():
+    """Whatever is in a path, a method, a header, a body, a member's or a file's name: one short line of JSON each.
+
+    A file that cannot be read is no line of its own.
+    """
+    home = Home(load_settings({"home": tmp_path / "home", **FLAGS}, {}))
+    make_tenant(home)
+    with home.open("acme") as tenant, Running(home.settings.home) as server:
+        sent = hostile_requests(with_key(tenant, "write")["Authorization"])
+        for data in sent.values():
             with closing(socket.create_connection(("127.0.0.1", server.port), 10)) as connection:
                 try:
                     connection.sendall(data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
                     read_all(connection)
                 except OSError:
                     pass  # cut in the middle of a megabyte
+        until = time.monotonic() + 30
+        while not (failed := [one for one in list_uploads(tenant) if one.state == "failed"]):
+            assert time.monotonic() < until, "the file was not read"
+            time.sleep(0.02)
         code, said = server.stop()
 
+    assert "\u202e" in failed[0].name
     assert (code, said) == (0, "")
-    assert 5 <= len(server.requests) <= len(HOSTILE)
+    assert 5 <= len(server.requests) <= len(sent)
     for line in server.requests:
         text = json.dumps(line)
         assert set(line) == {"time", "method", "route", "tenant", "status", "ms", "bytes", "address"}
         assert len(text) < 500
         assert "\\u001b" not in text
-        assert line["route"] in {"unknown", "/health", "/t/{name}/api/chat"}
+        assert line["route"] in {
+            "unknown",
+            "/health",
+            "/t/{name}/api/chat",
+            "/t/{name}/sign-in",
+            "/t/{name}/api/sources/uploads",
+        }
         assert line["address"] == "127.0.0.0/24"
 
 
