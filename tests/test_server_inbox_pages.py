@@ -224,6 +224,19 @@ def test_a_conversation_is_closed_opened_left_and_deleted(client: Client, tenant
     assert list_conversations(tenant).total == 0
 
 
+@pytest.mark.parametrize(("role", "path", "status"), [("editor", "conversations/9", 404), ("viewer", "people", 403)])
+def test_a_page_that_refuses_a_member_leads_back(
+    client: Client, tenant: Tenant, role: str, path: str, status: int
+) -> None:
+    """Who is signed in goes on from there; whoever is not is told of no page of the members'."""
+    page = client.get(f"/t/acme/{path}", headers={**sign_in(tenant, role), "Accept": "text/html"})
+    strange = client.get("/t/acme/nowhere", headers={"Accept": "text/html"})
+
+    assert (page.status_code, strange.status_code) == (status, 404)
+    assert 'href="/t/acme/overview"' in page.text
+    assert "overview" not in strange.text
+
+
 def test_the_overview_shows_what_needs_somebody(client: Client, tenant: Tenant, editor: Headers) -> None:
     """Who waits and what was not answered stands there, each with the way to deal with it."""
     waiting = talk(tenant)

@@ -226,6 +226,7 @@ def _admit(connection: Connection, policy: Policy) -> Principal:
     tenant = connection.app.state.resources.tenant(connection.path_params["name"])
     connection.scope["ruma_tenant"] = tenant  # type: ignore[typeddict-unknown-key]
     principal = identify(connection, tenant)
+    connection.scope["ruma_principal"] = principal  # type: ignore[typeddict-unknown-key] # for the page that refuses
     is_ours = sent_by_our_page(connection, principal)
     if principal.may(policy) and is_ours:
         return principal

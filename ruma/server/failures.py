@@ -19,6 +19,7 @@ from litestar.exceptions import ValidationException as InvalidRequest
 from litestar.response import Redirect
 
 from ruma import errors
+from ruma.server.access import Principal
 from ruma.server.rendering import render
 
 log = logging.getLogger("ruma.server")
@@ -110,7 +111,9 @@ def respond_to_failure(request: Request[Any, Any, Any], exc: Exception) -> Respo
             return Response(b"", status_code=200, headers={"hx-redirect": page})
         return Redirect(page, status_code=303)
     if wants_page(request):
-        page = render("error.html", status=status, message=problem.message, hint=problem.hint)
+        page = render(
+            "error.html", status=status, message=problem.message, hint=problem.hint, way_on=members_overview(request)
+        )
         return Response(page, status_code=status, media_type=MediaType.HTML, headers=headers)
     return Response(Failure(problem), status_code=status, media_type=MediaType.JSON, headers=headers)
 
@@ -120,6 +123,13 @@ def page_to_go_to(request: Request[Any, Any, Any], exc: Exception) -> str:
     if isinstance(exc, errors.TermsError) and wants_page(request):
         return f"/t/{request.url.path.split('/')[2]}/terms"
     return sign_in_page(request) if isinstance(exc, errors.SignInError) else ""
+
+
+def members_overview(request: Request[Any, Any, Any]) -> str:
+    """Return the page from which a member who is signed in goes on; empty for everybody else."""
+    principal: Principal | None = request.scope.get("ruma_principal")  # type: ignore[assignment]
+    is_member = principal is not None and principal.session is not None
+    return f"/t/{quote(request.path_params['name'])}/overview" if is_member else ""
 
 
 def sign_in_page(request: Request[Any, Any, Any]) -> str:
