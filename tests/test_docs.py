@@ -156,6 +156,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert "://" in target or (page.parent / target).exists(), target
 
 
+def test_every_line_of_the_policy_names_tests_that_are_there() -> None:
+    """Each line of a privacy policy has files that try it, and they are where the page says."""
+    lines = (ROOT / "docs" / "explanation" / "policy-line-by-line.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| ")][2:]
+    named = [re.findall(r"`([a-z_/]+\.py)`", row) for row in rows]
+
+    assert len(rows) >= 18
+    assert all(named)
+    assert [name for names in named for name in names if not (ROOT / "tests" / name).is_file()] == []
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "words.md"], ids=lambda page: page.stem)
 def test_one_word_for_each_thing(page: Path) -> None:
     """The documentation uses no word in place of the product's own."""
