@@ -376,6 +376,7 @@ def test_a_running_server_keeps_the_plan(tenant: Tenant, settings: Settings, mon
     """At its start and then once a day; a tenant that cannot be opened keeps the others from nothing."""
     monkeypatch.setattr("ruma.server.daily.START_SECONDS", 0.0)
     monkeypatch.setattr("ruma.server.daily.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("ruma.server.daily.LONGEST_PAUSE", 0.05)
     home = Home(settings)
     chat(tenant, at=time.time() - 300 * DAY)
     worker = DailyWorker(settings, lambda: ["gone", "acme"], home.open, lambda: True)
