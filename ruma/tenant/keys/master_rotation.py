@@ -59,6 +59,7 @@ def rotate_master(
         KeyStoreError: The origin cannot be used.
     """
     now_given = read_master(origin, settings, environ)
+    _remove_crossed(settings, now_given)
     bridge = _bridge_of(settings, now_given)
     if bridge is None:
         new, record = _new_master(origin, new_key_file)
@@ -86,6 +87,7 @@ def finish_master_rotation(settings: Settings, origin: str, environ: Mapping[str
     A server that still remembers the old one must be restarted first.
     """
     given = read_master(origin, settings, environ)
+    _remove_crossed(settings, given)
     bridge = _bridge_of(settings, given)
     if bridge is None:
         return True
@@ -100,20 +102,28 @@ def finish_master_rotation(settings: Settings, origin: str, environ: Mapping[str
 
 
 def _bridge_of(settings: Settings, master: Key) -> Path | None:
-    found = list[Path]()
-    for bridge in find_bridges(settings.keys_folder, master_id(master)):
-        # A bridge is destroyed when the new master key is in force. Killed in the middle of it, a rotation is done
-        # but for the name of the file, which would stop every later one.
-        if bridge.stem.endswith(master_id(master).hex()) and is_overwritten(bridge):
-            destroy_file(bridge)
-        else:
-            found.append(bridge)
+    """Return the bridge of a rotation of this master key that was begun and is to be finished."""
+    found = [one for one in find_bridges(settings.keys_folder, master_id(master)) if not _is_crossed(one, master)]
     if len(found) > 1:
         raise KeyStoreError(
             f"There are several unfinished rotations of this master key: {', '.join(one.name for one in found)}.",
             hint="Finish the first: ruma keys rotate-master --finish",
         )
     return found[0] if found else None
+
+
+def _remove_crossed(settings: Settings, master: Key) -> None:
+    """Remove what a rotation left that was killed while it destroyed its bridge, with the new master key in force.
+
+    It is done but for the name of the file, which would stop every later rotation.
+    """
+    for bridge in find_bridges(settings.keys_folder, master_id(master)):
+        if _is_crossed(bridge, master):
+            destroy_file(bridge)
+
+
+def _is_crossed(bridge: Path, master: Key) -> bool:
+    return bridge.stem.endswith(master_id(master).hex()) and is_overwritten(bridge)
 
 
 def _new_master(origin: str, new_key_file: Path | None) -> tuple[Key, bytes]:
