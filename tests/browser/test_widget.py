@@ -57,6 +57,8 @@ class Website(ThreadingHTTPServer):
             "styled": f"<style>{HOSTILE}</style>{line}",
             "polluted": f'<script src="/pollute.js"></script>{line}',
             "framing": f'<iframe src="{self.ruma}/t/acme/widget" width="400" height="400"></iframe>',
+            "previewing": f'<iframe src="{self.ruma}/t/acme/widget?preview=1" width="400" height="400"></iframe>',
+            "neighbours": (line + line.replace("/acme/", "/writing/")).replace(" async", ""),
             "none": "",
         }.get(query.get("kind", ""), line)
         return (
@@ -78,7 +80,7 @@ class Answering(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/javascript" if is_script else "text/html; charset=utf-8")
         policy = STRICT.format(ruma=self.server.ruma)
-        if query.get("kind") in ("polluted", "framing", "styled"):
+        if query.get("kind") in ("polluted", "framing", "previewing", "styled"):
             policy = "frame-src *"
         self.send_header("Content-Security-Policy", policy)
         if query.get("kind") == "isolated":
@@ -445,6 +447,25 @@ def test_h61_a_page_with_bent_objects_still_has_one_frame_of_ours(visit: Visit, 
     assert frame.url.startswith(f"{website.ruma}/t/acme/widget?")
     ask(frame)
     expect(frame.locator(".source .quote").first).to_have_text(PRICE)
+
+
+def test_h61_a_website_cannot_play_the_members_page(visit: Visit) -> None:
+    """The preview, which shows what the page around it says, is not even framed by a website that is allowed."""
+    page = visit("kind=previewing", is_watched=False)
+    page.wait_for_timeout(500)
+
+    assert page.frames[1].url.startswith("chrome-error://")
+
+
+def test_h61_widgets_of_two_tenants_are_one(visit: Visit, website: Website) -> None:
+    """On a page with two lines the first one's chat is shown, which hears nothing of the other's and asks its own."""
+    page = visit("kind=neighbours")
+    frame = open_chat(page)
+
+    ask(frame)
+
+    expect(frame.locator(".source .quote").first).to_have_text(PRICE)
+    assert [one.url.partition("?")[0] for one in page.frames[1:]] == [f"{website.ruma}/t/acme/widget"]
 
 
 def test_two_lines_make_one_button(visit: Visit) -> None:

@@ -82,6 +82,9 @@ def test_the_cookie_is_bound_to_this_host(client: Client, tenant: Tenant) -> Non
         ("/t/acme/../other/", "/t/acme/overview"),
         ("/t/acme/\\evil.example", "/t/acme/overview"),
         ("/t/other/people", "/t/acme/overview"),
+        ("javascript:alert(1)", "/t/acme/overview"),
+        ("data:text/html,/t/acme/", "/t/acme/overview"),
+        ("\t//evil.example", "/t/acme/overview"),
         ("/t/acme/x\r\nset-cookie: a=b", "/t/acme/overview"),
     ],
 )
