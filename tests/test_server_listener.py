@@ -22,7 +22,9 @@ from ruma.server.addresses import PublicAddress
 from ruma.server.gate import Entry
 from ruma.server.listener import _banner, only_server, open_gate, raise_file_limit, serve
 from ruma.server.listening import open_socket
+from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from tests.serving import QUESTION, Running, make_tenant
 
 LONG = " ".join(["Delivery in Marrowby costs £2.50 [1]."] * 30)
@@ -218,6 +220,26 @@ def test_a_tenant_that_is_removed_ends_its_streams_and_nothing_else(writing: Run
     with urlopen(f"http://127.0.0.1:{writing.port}/health", timeout=5) as health:
         assert health.status == 200
     assert not folder.exists()
+
+
+def test_c27_a_document_that_is_removed_ends_the_answers_from_it(writing: Running) -> None:
+    """Within a second, with the reason; nothing of such an answer is kept, and the next one is not from it."""
+    home = Home(load_settings({"home": writing.home}, {}))
+    make_tenant(home, "short", mode="write")
+    with home.open("short") as tenant:
+        answer = writing.ask("short")
+        read_until(answer, "token")
+
+        remove_documents(tenant, [one.id for one in list_documents(tenant) if one.name == "delivery.md"])
+        removed = time.monotonic()
+        error = read_until(answer, "error")
+        answer.close()
+
+        assert "was removed" in error
+        assert time.monotonic() - removed < 1
+        assert list_conversations(tenant).total == 0
+        with writing.ask("short") as later:
+            assert "Marrowby" not in read_until(later, "evidence").replace(QUESTION, "")
 
 
 def test_what_breaks_in_an_answer_is_told_and_logged_without_words(home: Path) -> None:

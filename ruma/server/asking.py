@@ -1,6 +1,7 @@
 """From a question to the events of its answer."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from contextvars import copy_context
@@ -14,7 +15,7 @@ from litestar.exceptions import HTTPException
 from ruma.chat.answering import Answer, answer
 from ruma.errors import NotFoundError, TooManyError
 from ruma.privacy.consent import choose
-from ruma.server.access import READ, Principal
+from ruma.server.access import CHECK_SECONDS, READ, Principal
 from ruma.server.events import BEAT, Event, collect, in_one_thread
 from ruma.server.failures import Failure, describe_failure
 from ruma.server.languages import choose_language
@@ -24,6 +25,7 @@ from ruma.server.shapes import Done, Evidence, Mode, Question, Token, Waiting, p
 from ruma.tenant.agents import Agent, read_agent
 from ruma.tenant.conversing.consents import read_keeping
 from ruma.tenant.conversing.conversations import Channel, OpenConversation, begin_conversation, resume_conversation
+from ruma.tenant.knowledge.documents import check_documents_present
 from ruma.tenant.people.attempts import note_wrong_secret
 from ruma.tenant.tenant import Tenant
 
@@ -43,7 +45,7 @@ class Begun:
     conversation: OpenConversation
     tenant: Tenant
     check: Callable[[], None]
-    """Raises once whoever asks may read on no longer."""
+    """Raises once whoever asks may read on no longer, or a document that the answer comes from is gone."""
     has_scores: bool = False
     """Whether whoever asks is told how well the evidence fits."""
     pieces: tuple[str, ...] | None = None
@@ -101,7 +103,7 @@ def begin_answer(
             agent=agent,
         )
     website = asked.website if asked.website in agent.websites else ""
-    check = principal.watch(tenant, website=website)
+    check = _watch_evidence(tenant, reply, principal.watch(tenant, website=website))
     # Quoting waits for no model: to come back for the text would cost more than the text does.
     pieces = None if reply.is_to_be_written else tuple(piece for piece in reply.tokens if piece)
     return Begun(reply, conversation, tenant, check, principal.may(READ), pieces)
@@ -193,6 +195,21 @@ async def _has_left(request: Request[Any, Any, Any]) -> bool:
     leaving = asyncio.ensure_future(request.receive())
     await asyncio.sleep(0)
     return not leaving.cancel()
+
+
+def _watch_evidence(tenant: Tenant, reply: Answer, check_reader: Callable[[], None]) -> Callable[[], None]:
+    """Return a check of the reader and, four times a second at most, of the documents that are written from."""
+    document_ids = {one.document_id for one in reply.citations}
+    checked = time.monotonic()
+
+    def check() -> None:
+        nonlocal checked
+        check_reader()
+        if time.monotonic() - checked >= CHECK_SECONDS:
+            checked = time.monotonic()
+            check_documents_present(tenant, document_ids)
+
+    return check
 
 
 def _mode(reply: Answer) -> Mode:

@@ -193,13 +193,30 @@ def test_h52_one_tenant_s_traffic_is_not_seen_in_another_s_answers(home: Home) -
 
 
 def test_h26_a_removed_document_is_told_to_nobody(client: Client, home: Home) -> None:
-    """From the next question on, also with a model that repeats its prompt, in every way to ask."""
-    assert REMOVED in client.post("/t/acme/api/chat", json={"question": QUESTION}).text
+    """From the next question on, also with a model that repeats its prompt, in every way to ask.
+
+    In an open chat whose history cited it, too; that shows that the source is gone.
+    """
+    asked = {"question": QUESTION, "channel": "widget", "keep": True}
+    first = client.post("/t/acme/api/chat", json=asked)
+    assert REMOVED in first.text
+    own = {"X-Ruma-Conversation": first.json()["conversation"]}
+    assert REMOVED in client.get("/t/acme/api/conversation", headers=own).text
     with home.open("acme") as tenant:
-        remove_documents(tenant, [one.id for one in list_documents(tenant) if one.name == "gone.md"])
-        key = with_key(tenant, "chat")
+        [gone] = [one.id for one in list_documents(tenant) if one.name == "gone.md"]
+        remove_documents(tenant, [gone])
+        key = with_key(tenant, "chat", "read")
     sent = {"messages": [{"role": "user", "content": QUESTION}]}
+    more = {**asked, "conversation": first.json()["conversation"]}
 
     assert REMOVED not in client.post("/t/acme/api/chat", json={"question": QUESTION}).text
     assert REMOVED not in client.post("/t/acme/v1/chat/completions", json=sent, headers=key).text
     assert REMOVED not in client.post("/t/acme/api/search", json={"question": QUESTION}, headers=key).text
+    assert REMOVED not in client.post("/t/acme/api/chat", json=more).text
+    history = client.get("/t/acme/api/conversation", headers=own)
+    assert REMOVED not in history.text
+    answers = [one for one in history.json()["messages"] if one["role"] == "agent"]
+    assert len(answers) == 2
+    assert [one["url"] for one in answers[0]["citations"] if not one["title"]] == [None]
+    for path in (f"/t/acme/documents/{gone}", f"/t/acme/api/documents/{gone}/original"):
+        assert client.get(path, headers=key).status_code == 404

@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -366,6 +366,15 @@ def read_document(tenant: Tenant, document_id: int) -> Document:
         text="".join(chunk[4] for chunk in chunks),
         chunks=tuple((start, end, heading, page) for start, end, heading, page, _ in chunks),
     )
+
+
+def check_documents_present(tenant: Tenant, document_ids: Collection[int]) -> None:
+    """Raise NotFoundError if one of these documents was removed, or replaced by a newer version."""
+    marks = ", ".join("?" * len(document_ids))
+    with tenant.reading() as db:
+        found = db.execute(f"select count(*) from document where id in ({marks})", [*document_ids]).fetchone()[0]
+    if found < len(document_ids):
+        raise NotFoundError("A document that this answer comes from was removed or replaced.", hint="Ask again.")
 
 
 def read_original_of(tenant: Tenant, document_id: int) -> Iterator[bytes]:
