@@ -18,6 +18,7 @@ from ruma.tenant.erasing.tenant_receipts import (
 )
 from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import check_not_held
+from ruma.tenant.keys.keys import key_store_of
 from ruma.tenant.knowledge.pairs import read_pair
 from ruma.tenant.knowledge.sources import document_ids_of, remove_empty_source
 from ruma.tenant.tenant import Tenant
@@ -113,18 +114,16 @@ def erase_tenant(home: Home, name: str, *, forget: Forget = forget_nothing) -> D
     """
     counts: dict[str, int] = {}
     missed: tuple[NotCovered, ...] = ()
-    _, manifest = home.find(name)
+    folder, manifest = home.find(name)
     # What cannot be opened can be deleted all the same; then its content is not counted.
     with suppress(KeyStoreError, StoreError), home.open(name) as tenant:
         check_not_held(tenant)
         counts, missed = describe_tenant(tenant)
     known = {one.what for one in _COPIES}
-    missed = (*(one for one in missed if one.what not in known), *_COPIES)
-    draft = open_tenant_receipt(home.settings, manifest, counts, missed)
-    done = home.delete(name)
-    draft = draft.with_deletion(
-        files=done.files,
-        size_bytes=done.size_bytes,
-        not_covered=(*missed, NotCovered("keyring", done.not_covered[-1])),
-    )
+    note = key_store_of(home.settings, manifest.key_store).destruction_note
+    missed = (*(one for one in missed if one.what not in known), *_COPIES, NotCovered("keyring", note))
+    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    # All of it before anything is deleted: a killed deletion's receipt is written by a command that only has the draft.
+    draft = open_tenant_receipt(home.settings, manifest, {**counts, "file": len(sizes), "byte": sum(sizes)}, missed)
+    home.delete(name)
     return close_tenant_receipt(home.settings, draft, forget())

@@ -29,6 +29,7 @@ from ruma.server.listening import LOCK_FILE, open_listening
 from ruma.server.request_log import LineWriter, RequestLog
 from ruma.server.resources import OpenEmbedder, OpenGenerator
 from ruma.server.tls import open_tls
+from ruma.tenant.database import check_cipher
 from ruma.tenant.home import Home
 from ruma.tenant.people.joining import make_setup_link
 from ruma.tenant.people.members import has_owner
@@ -78,7 +79,9 @@ def serve(
         InputError: The address would be reached by others without TLS, is not one of this machine's own, or is in
             use; or the certificate cannot be used.
         StoreError: Another server uses the home, or the home cannot be written.
+        NotEncryptedError: The SQLite library in use has no cipher.
     """
+    check_cipher()
     sys.setswitchinterval(SWITCH_SECONDS)
     wake_in_turn()
     tls = open_tls(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None

@@ -132,6 +132,16 @@ def library_versions() -> tuple[str, str]:
     return sqlcipher3.sqlite_version, row[0] if row else ""
 
 
+def check_cipher() -> None:
+    """Refuse to begin what would need a cipher later.
+
+    Raises:
+        NotEncryptedError: The SQLite library in use has none.
+    """
+    if not library_versions()[1]:
+        raise _no_cipher()
+
+
 def memory_database() -> "Database":
     """Return a database that lies in this process's memory alone, for what must be worked out and not be kept."""
     import sqlcipher3
@@ -193,15 +203,21 @@ def _connect(path: Path, key: Key) -> "Database":
         pragma(db, "cipher_log_level=NONE")
         pragma(db, f"key=\"x'{key.raw.hex()}'\"")
         if not any(row[0] for row in pragma(db, "cipher_version")):
-            raise NotEncryptedError(
-                f"The SQLite library {sqlcipher3.__file__} has no cipher, so nothing is written with it.",
-                hint="Install `sqlcipher3` 0.6.4 or later, and nothing else under that name.",
-            )
+            raise _no_cipher()
         pragma(db, "secure_delete=ON")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _no_cipher() -> NotEncryptedError:
+    import sqlcipher3
+
+    return NotEncryptedError(
+        f"The SQLite library {sqlcipher3.__file__} has no cipher, so nothing is written with it.",
+        hint="Install `sqlcipher3` 0.6.4 or later, and nothing else under that name.",
+    )
 
 
 def _name_driver() -> None:

@@ -85,11 +85,13 @@ def write_new_file(path: Path, content: bytes) -> bool:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file with mode 0600 in the place of one that may be there, durably and at one moment."""
     part = path.with_name(f"{path.name}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    # One that a killed command left is written over, not cut to nothing: what it holds may be a sealed key.
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, 0o600)
             file.write(content)
+            file.truncate()
             file.flush()
             os.fsync(handle)
         part.rename(path)
@@ -107,8 +109,8 @@ def destroy_file(path: Path) -> bool:
     """
     is_found = False
     try:
-        # A killed `write_new_file` can leave a second name of the same file.
-        for name in [path, *path.parent.glob(f".{path.name}.*.part")]:
+        # A killed `write_new_file` can leave a second name of the same file, a killed `replace_file` what was to be it.
+        for name in [path, path.with_name(f"{path.name}.part"), *path.parent.glob(f".{path.name}.*.part")]:
             is_found = _destroy_one(name) or is_found
         if path.parent.is_dir():
             sync_folder(path.parent)

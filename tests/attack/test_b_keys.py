@@ -1,6 +1,5 @@
 """Keys and encryption: a key that is wrong, missing or damaged stops everything, in words; none is told or kept."""
 
-import ast
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from ruma.tenant.knowledge.documents import store_document
 from ruma.tenant.knowledge.sources import add_source
 from tests.harness.keyrings import snapshot, use_keyring
 from tests.harness.oracle import check_tenant
-from tests.harness.process import ROOT, STORE, environ_of, ruma
+from tests.harness.process import STORE, environ_of, ruma
 from tests.harness.residue import find_plaintext, make_canaries
 from tests.making import EMBEDDER, make_document
 
@@ -106,54 +105,6 @@ def test_b16_a_lost_key_file_is_mended_with_the_recovery_key(settings: Settings,
     Home(settings).recover("acme", created.recovery_key)
 
     Home(settings).open("acme").close()
-
-
-SHADOW = "from sqlite3 import *\nfrom sqlite3 import dbapi2\nError = dbapi2.Error\n"
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["tenant", "create", "b2"],
-        ["tenant", "show", "acme"],
-        ["sources", "list", "-t", "acme"],
-        ["keys", "rotate", "acme"],
-        ["keys", "reseal", "acme"],
-        pytest.param(["export", "{out}/acme.zip", "-t", "acme"], marks=pytest.mark.nightly),
-        ["backup", "make", "{out}/backups"],
-    ],
-)
-def test_b22_a_library_without_a_cipher(tmp_path: Path, args: list[str]) -> None:
-    """Where another library stands in the cipher's place every command refuses, names it, and writes no plain byte."""
-    home, site = tmp_path / "home", tmp_path / "site"
-    assert ruma("tenant", "create", "acme", home=home).returncode == 0
-    assert args[0] != "backup" or ruma("backup", "init", str(tmp_path / "backups"), home=home).returncode == 0
-    before = snapshot(home)
-    (site / "sqlcipher3").mkdir(parents=True)
-    (site / "sqlcipher3/__init__.py").write_text(SHADOW)
-
-    run = ruma(*[arg.format(out=tmp_path) for arg in args], home=home, PYTHONPATH=f"{site}:{ROOT}")
-
-    assert run.returncode == 1
-    assert "has no cipher" in run.stderr
-    assert str(site) in run.stderr
-    assert snapshot(home) == before
-    assert not (tmp_path / "acme.zip").exists()
-
-
-def test_b22_only_one_function_connects() -> None:
-    """No other line of Ruma opens a database: each one that did could forget the key, the cipher or the owner."""
-    found = []
-    for file in (ROOT / "ruma").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            name = getattr(getattr(node, "func", None), "attr", "") or getattr(getattr(node, "func", None), "id", "")
-            is_database = name == "Database" or (name == "connect" and "sqlcipher3" in ast.unparse(node))
-            if isinstance(node, ast.Call) and is_database:
-                found.append(str(file.relative_to(ROOT)))
-            if isinstance(node, ast.Import | ast.ImportFrom) and "sqlite3" in ast.unparse(node):
-                assert file.name == "database.py", f"{file} imports {ast.unparse(node)}"
-
-    assert set(found) == {"ruma/tenant/database.py"}
 
 
 def test_b15_nothing_is_readable_without_the_key(tmp_path: Path) -> None:

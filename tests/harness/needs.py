@@ -4,12 +4,14 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 _PROBES = {
     "strace": ["strace", "-f", "-qq", "-o", "/dev/null", "true"],
     "userns": ["unshare", "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"],
+    "image": [sys.executable, "-m", "tests.harness.image"],
 }
 
 

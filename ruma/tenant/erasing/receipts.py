@@ -8,7 +8,7 @@ key, which lies in the home.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,11 +85,6 @@ class Receipt:
     def is_complete(self) -> bool:
         """Whether every check found nothing, and every step something to do."""
         return not any(check.found or check.missing for check in self.checks)
-
-    def with_deletion(self, *, files: int, size_bytes: int, not_covered: tuple[NotCovered, ...]) -> "Receipt":
-        """Return a deleted tenant's receipt with what its directory held, and what the deletion does not reach."""
-        counts = {**self.counts, "file": files, "byte": size_bytes}
-        return replace(self, counts=counts, not_covered=not_covered)
 
 
 @dataclass(frozen=True)

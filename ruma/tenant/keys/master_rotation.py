@@ -27,9 +27,8 @@ from ruma.tenant.keys.sealed_keys import (
     find_bridges,
     is_overwritten,
     master_of_bridge,
-    reseal,
+    reseal_all,
     seal_bridge,
-    sealed_by,
 )
 from ruma.tenant.private_files import destroy_file, read_private_file, replace_file, write_new_file
 
@@ -69,11 +68,7 @@ def rotate_master(
         if not write_new_file(bridge, seal_bridge(now_given, new, record)):
             raise ConflictError("Another command rotates the master key at this moment.", hint="Run it again.")
     old, new, record = master_of_bridge(bridge, now_given)
-    count = 0
-    for file in sorted(settings.keys_folder.glob("*.key")):
-        if sealed_by(file) == master_id(old):
-            reseal(file, old, new)
-            count += 1
+    count = reseal_all(settings.keys_folder, old, new)
     if record:
         replace_file(settings.keys_folder / (MACHINE_FILE if origin == "machine" else PASSPHRASE_FILE), record)
         forget_masters()
@@ -94,9 +89,7 @@ def finish_master_rotation(settings: Settings, origin: str, environ: Mapping[str
     old, new, _ = master_of_bridge(bridge, given)
     if master_id(new) != master_id(given):
         return False
-    for file in sorted(settings.keys_folder.glob("*.key")):
-        if sealed_by(file) == master_id(old):
-            reseal(file, old, new)
+    reseal_all(settings.keys_folder, old, new)
     destroy_file(bridge)
     return True
 

@@ -7,8 +7,8 @@ files, the other origins do not.
 
 import os
 import re
-import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ruma.config import Settings
@@ -18,7 +18,6 @@ from ruma.tenant.keys.master_keys import master_id, read_master
 from ruma.tenant.private_files import (
     destroy_file,
     make_private_folder,
-    open_unlinked,
     read_private_file,
     replace_file,
     write_new_file,
@@ -31,6 +30,9 @@ ORIGINS = {
     "file": "the key file",
     "passphrase": "the passphrase",
 }
+
+BEFORE = ".before"
+"""Ends the second name of a key file that is just being sealed anew."""
 
 _MAGIC = b"RUMAKEY\x01"
 _PURPOSE = b"ruma sealed key1"
@@ -92,7 +94,9 @@ class SealedKeys(KeyStore):
 
     def destroy(self, tenant_id: str) -> bool:
         """See `KeyStore.destroy`. The master key is not needed for it."""
-        return destroy_file(self._path(tenant_id))
+        path = self._path(tenant_id)
+        is_found = destroy_file(path)
+        return destroy_file(path.with_name(path.name + BEFORE)) or is_found
 
     def _seal(self, tenant_id: str, key: Key) -> bytes:
         make_private_folder(self._path(tenant_id).parent)
@@ -130,23 +134,38 @@ def sealed_by(path: Path) -> bytes:
     return content[len(_MAGIC) :][:8] if content.startswith(_MAGIC) else b""
 
 
-def reseal(path: Path, old: Key, new: Key) -> None:
-    """Seal a key file anew with another master key, at one moment, and overwrite what the old one opens.
+def reseal_all(folder: Path, old: Key, new: Key) -> int:
+    """Seal every key file of a master key anew with another one, and return how many they were.
+
+    Each is exchanged at one moment, and what the old master key opens is overwritten, also where an earlier run was
+    killed before it could.
 
     Raises:
-        WrongKeyError: The old master key does not open it.
-        KeyStoreError: The new file does not open; the old one was put back.
+        WrongKeyError: The old master key does not open one of them.
+        KeyStoreError: A new file does not open; the old one was put back.
     """
-    content = read_private_file(path)
+    count = 0
+    for path in sorted(folder.glob("*.key")):
+        before = path.with_name(path.name + BEFORE)
+        if os.path.lexists(before) and not before.samefile(path):
+            destroy_file(before)
+        if sealed_by(path) == master_id(old):
+            _reseal(path, before, old, new)
+            count += 1
+    return count
+
+
+def _reseal(path: Path, before: Path, old: Key, new: Key) -> None:
     key = _unseal(path, old)
-    with open(path, "r+b", opener=open_unlinked) as before:
-        replace_file(path, _seal(path.stem, key, new))
-        if _unseal(path, new) != key:
-            replace_file(path, content)
-            raise KeyStoreError(f"The file {path} did not keep the key; the old one was put back.")
-        before.write(secrets.token_bytes(len(content)))
-        before.flush()
-        os.fsync(before.fileno())
+    # A second name, by which the old file is found and overwritten by whoever comes after a kill: the next run, or the
+    # tenant's deletion.
+    with suppress(FileExistsError):
+        os.link(path, before)
+    replace_file(path, _seal(path.stem, key, new))
+    if _unseal(path, new) != key:
+        before.rename(path)
+        raise KeyStoreError(f"The file {path} did not keep the key; the old one was put back.")
+    destroy_file(before)
 
 
 def find_bridges(folder: Path, id: bytes) -> list[Path]:
