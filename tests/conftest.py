@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import signal
@@ -53,6 +54,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, one in enumerate(LONG, 1) if name.startswith(one)), len(LONG) + 2)
 
     items.sort(key=place)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect no garbage while thousands of tests are found: there is hardly any, and all of them are looked at."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the collector pass over the tests and modules themselves from now on, in forked servers as well."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
