@@ -153,7 +153,18 @@ def test_a02_killed_at_any_write_of_a_new_tenant(tmp_path: Path, call: str, ever
 
 @needs("strace")
 @pytest.mark.parametrize(
-    ("call", "every"), [*some("fsync", 8), *some("rename", 1), *some("unlink", 4), *some("rmdir", 1)]
+    ("call", "every"),
+    [
+        *some("fsync", 4),
+        *some("rename", 1),
+        *some("unlink", 4),
+        *some("unlinkat", 2),
+        *some("rmdir", 1),
+        *[
+            pytest.param(call, 1, id=f"{call}-all", marks=pytest.mark.nightly)
+            for call in ("pwrite64", "write", "ftruncate", "link", "mkdir")
+        ],
+    ],
 )
 def test_c23_killed_at_any_moment_of_deleting_a_tenant(home: Path, tmp_path: Path, call: str, every: int) -> None:
     """The tenant is as it was, or the next command finishes its deletion: never half, and its key goes first."""

@@ -108,24 +108,30 @@ def test_b16_a_lost_key_file_is_mended_with_the_recovery_key(settings: Settings,
 
 
 def test_b15_nothing_is_readable_without_the_key(tmp_path: Path) -> None:
-    """Of documents that were stored, and of one whose storing was killed, no word is in a file or in its name."""
-    home, words = tmp_path / "home", make_canaries(4)
+    """Of documents that were stored, and of one whose storing was killed, no word is in a file or in its name.
+
+    Nor of the address that one came from. The shared memory of the open database, `-shm`, is among the files. How large
+    originals are can be seen on the disk, as the explanation of keys says.
+    """
+    home, words = tmp_path / "home", make_canaries(5)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     Home(Settings(home=home, key_source="machine")).create("acme")
     with Home(Settings(home=home)).open("acme") as tenant:
-        source = add_source(tenant, "folder", f"/x/{words[0]}")
+        source = add_source(tenant, "page", f"https://{words[4]}.example.com/{words[0]}")
         document = make_document(words[1], f"The word is {words[2]}. " * 50, title=words[3])
         store_document(tenant, source.id, document, embedder_id=EMBEDDER.id)
         found_open = find_plaintext([home], words)  # while the log is there
+        open_files = {file.name for file in tenant.folder.iterdir()}
     process = subprocess.Popen([*STORE, "acme", *[words[2]] * 500], env=environ_of(home), stdout=subprocess.PIPE)
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
-    (scratch / "control").write_text(f"{words[0]} {words[1]} {words[2]} {words[3]}")
+    (scratch / "control").write_text(f"{words[0]} {words[1]} {words[2]} {words[3]} {words[4]}")
 
+    assert {"tenant.db-wal", "tenant.db-shm"} < open_files
     assert not found_open
     assert not find_plaintext([home], words)
     assert set(find_plaintext([scratch], words)) == set(words)
@@ -171,7 +177,7 @@ def test_every_key_error_is_one_of_ours(settings: Settings) -> None:
 
 
 HOLDER = """
-import os, sys, time
+import ctypes, os, sys, time
 from pathlib import Path
 from ruma.config import load_settings
 from ruma.ingest.reading import Reader
@@ -179,6 +185,7 @@ from ruma.tenant.home import Home
 from ruma.tenant.keys.keys import harden_process
 
 harden_process()
+assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0, "others of this user may read its memory"  # PR_GET_DUMPABLE
 with Home(load_settings()).open("acme") as tenant, Reader() as reader:
     tenant.page_key
     reader.read(b"A text.", "a.txt")

@@ -56,7 +56,7 @@ def test_c25_no_model_process_remembers_what_was_erased(tmp_path: Path) -> None:
     with home.open("acme") as tenant:
         section = ("Prices", None, [f"Delivery to Quillby costs {mark} pounds."])
         document = store(tenant, "quillby.md", "Quillby", [section])
-        headers = sign_in(tenant)
+        headers, key = sign_in(tenant), tenant.key.raw
     asked = {"mode": "write", "question": "What does delivery to Quillby cost?"}
     model = find_model(load_settings(environ={}), BUILT_IN)
     marks = [mark.encode(), token_ids(model.file, f" {mark}")]
@@ -69,6 +69,9 @@ def test_c25_no_model_process_remembers_what_was_erased(tmp_path: Path) -> None:
         assert told["mode"] == "write", told
         before = memory_of(first)
         assert all(one in before for one in marks), "it never was there: the search after the erasure proves nothing"
+        # Nor has it ever seen the key, in any spelling (test 21).
+        about = b"".join(Path(f"/proc/{first}/{name}").read_bytes() for name in ("environ", "cmdline"))
+        assert not any(form in seen for form in (key, key.hex().encode()) for seen in (before, about))
 
         erased = client.delete(f"/t/acme/api/documents/{document}", headers=headers)
         receipt = client.get(f"/t/acme/api/erasures/{erased.headers['x-ruma-receipt']}", headers=headers)

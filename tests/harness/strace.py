@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.harness.forking import Run, run_forked
 
-TRACED = "fsync,fdatasync,pwrite64,write,ftruncate,rename,link,unlink,rmdir,mkdir"
+TRACED = "fsync,fdatasync,pwrite64,write,ftruncate,rename,link,unlink,unlinkat,rmdir,mkdir"
 
 
 def under_strace(command: Sequence[str], trace: Path, *rules: str, env: dict[str, str], timeout: float = 60) -> Run:
