@@ -31,15 +31,20 @@ SWITCHES = [
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
 
-SIZES = [
-    (1280, "light"),
-    (360, "dark"),
-    pytest.param(1280, "dark", marks=pytest.mark.nightly),
-    pytest.param(360, "light", marks=pytest.mark.nightly),
-    pytest.param(390, "light", marks=pytest.mark.nightly),
-    pytest.param(390, "dark", marks=pytest.mark.nightly),
-]
+Size = tuple[int, str]
+
+_ALL: list[Size] = [(width, scheme) for width in (1280, 360, 390) for scheme in ("light", "dark")]
+
+
+def _sizes(*often: Size) -> list[Any]:
+    return [one if one in often else pytest.param(*one, marks=pytest.mark.nightly) for one in _ALL]
+
+
+SIZES = _sizes((1280, "light"), (360, "dark"))
 """Widths and colour schemes that pages are looked at in: two of them in every run, all of them in the nightly one."""
+
+ONE_SIZE = _sizes((360, "dark"))
+"""The same where one in every run is enough, for pages whose parts others look at in both."""
 
 
 def enter(browser: Browser, home: Home, server: Running, role: str = "editor", **options: Any) -> BrowserContext:
