@@ -30,7 +30,7 @@ from ruma.tenant.people.api_keys import make_api_key
 from ruma.tenant.people.members import create_member, find_member
 from ruma.tenant.people.sessions import begin_session, csrf_of
 from ruma.tenant.tenant import Tenant
-from tests.fakes import HashEmbedder
+from tests.fakes import EchoGenerator, HashEmbedder
 from tests.harness.forking import Forked
 
 EMBEDDER = HashEmbedder(dimension=256)
@@ -192,14 +192,14 @@ class ScriptedGenerator(Generator):
 class Running:
     """A server in a process of its own."""
 
-    def __init__(self, home: Path, *args: str, **settings: str) -> None:
-        """Start it with these settings in its file and read its banner."""
+    def __init__(self, home: Path, *args: str, module: str = "tests.serving", **settings: str) -> None:
+        """Start it with these settings in its file and read its banner; *module* serves as this one does."""
         self.home = home
         for name, value in settings.items():
             write_setting(home, name, value)
         (says, stdout), (complains, stderr) = os.pipe(), os.pipe()
         self.process = Forked(
-            ["tests.serving", str(home), *args],
+            [module, str(home), *args],
             env=os.environ,
             cwd=Path(__file__).parents[1],
             stdout=stdout,
@@ -260,14 +260,21 @@ class Running:
 
 
 def main() -> None:
-    """Serve HOME on a free port: its tenants, or a new one; further arguments are a text to write and a pause."""
+    """Serve HOME on a free port: its tenants, or a new one; further arguments are a text to write and a pause.
+
+    In place of a text, `echo` has the model repeat the first evidence, with the pause before each word.
+    """
     folder, *rest = sys.argv[1:]
     flags = {**FLAGS, "home": folder, "port": 0}
     settings: Settings = load_settings(flags, {})
     home = Home(settings)
     if not home.names():
         _make(home, "acme", "write" if rest else "quote")
-    generator = ScriptedGenerator(rest[0], float(rest[1]), Path(folder) / "journal") if rest else None
+    generator: Generator | None = None
+    if rest and rest[0] == "echo":
+        generator = EchoGenerator(delay=float(rest[1]))
+    elif rest:
+        generator = ScriptedGenerator(rest[0], float(rest[1]), Path(folder) / "journal")
     serve(settings, home, lambda: EMBEDDER, lambda _: generator, lambda lines: print("\n".join(lines), flush=True))
 
 

@@ -109,6 +109,7 @@ def test_a_full_line_says_so(waiting: list[str], tenant: str) -> None:
             with pytest.raises(TooManyError) as caught:
                 seats.check_room(tenant)
             assert caught.value.retry_seconds >= 1
+            assert f"busy: {seats.place_of(tenant)} questions would" in str(caught.value)
             seats.check_room("somebody" if len(waiting) < 3 else tenant)
         except TooManyError:
             assert len(waiting) == 3

@@ -31,7 +31,7 @@ class Seats:
         of_tenant = len(self._lines.get(tenant_id, ()))
         if self.waiting >= self._most_waiting or of_tenant >= self._most_of_one:
             raise TooManyError(
-                f"The agent is busy: {of_tenant} questions wait already.",
+                f"The agent is busy: {self.place_of(tenant_id)} questions would be answered before this one.",
                 hint="Ask again in 10 seconds.",
                 retry_seconds=10,
             )
