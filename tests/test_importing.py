@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 import stat
 import struct
@@ -31,6 +32,7 @@ from ruma.tenant.people.members import check_sign_in, create_member, list_member
 from ruma.tenant.profile import change_profile, read_profile
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
+from tests.harness.process import ROOT
 from tests.harness.residue import find_plaintext, make_canaries
 from tests.serving import DELIVERY, EMBEDDER, PASSWORD, store
 
@@ -282,6 +284,10 @@ HOSTILE: dict[str, Callable[[Entries], None]] = {
     "absolute": put("/etc/x", b"x"),
     "drive": put("C:\\x", b"x"),
     "upper case": put("Export.json", b"{}"),
+    "composed": put("data/sourc\u00e9.jsonl", b"{}\n"),
+    "decomposed": put("data/source\u0301.jsonl", b"{}\n"),
+    "a zip in it": put("originals/42.zip", b"PK\x05\x06" + bytes(18)),
+    "a trailing dot": put("export.json.", b"{}"),
     "other table": put("data/sqlite_schema.jsonl", b"{}\n"),
     "trigger": put("data/trigger.jsonl", b'{"sql": "create trigger x"}\n'),
     "database file": put("data/tenant.db", b"SQLite format 3\0"),
@@ -322,6 +328,13 @@ def test_a_hostile_export_is_refused_whole(name: str, file: Path, elsewhere: Hom
     assert list(elsewhere.settings.tenants_folder.glob("*")) == []
     assert list(elsewhere.settings.tenants_folder.glob(".*")) == []
     assert [key.name for key in elsewhere.settings.keys_folder.glob("*")] in ([], ["machine.key"])
+
+
+def test_c29_nothing_is_ever_extracted() -> None:
+    """No code of Ruma lets a zip or a tar choose names on the disk."""
+    for file in (ROOT / "ruma").rglob("*.py"):
+        found = re.search(r"\.extract(all)?\(|unpack_archive|\btarfile\b", file.read_text())
+        assert not found, f"{file} has {found and found[0]}"
 
 
 def raw_zip(path: Path, *entries: tuple[str, bytes, dict[str, Any]]) -> Path:

@@ -1,6 +1,7 @@
 """Restoring: the tenant that was backed up, without what was erased since; damage in a backup is noticed."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,23 @@ def test_a_tenant_that_is_there_is_not_overwritten(backed_up: BackedUp) -> None:
         restore(backed_up.home, backed_up.reading(), newest(backed_up), "acme")
 
     assert check_tenant(backed_up.settings.home, "acme") == before
+
+
+def test_c28_a_backup_under_another_tenant_s_number(backed_up: BackedUp) -> None:
+    """It becomes a tenant with a number and a key of its own, and the one whose number it has stays as it is."""
+    other = backed_up.home.create("other")
+    with backed_up.writing() as folder:
+        name, number = folder.next_name("other")
+        folder.commit(replace(newest(backed_up), name=name, number=number, tenant_id=other.id, tenant="other"))
+
+    forged = backed_up.reading().snapshots()[-1]
+    restored = restore(backed_up.home, backed_up.reading(), forged, "again")
+
+    with backed_up.home.open("acme") as acme, backed_up.home.open("again") as again:
+        assert len({acme.id, again.id, other.id}) == 3
+        assert again.id == restored.id
+    assert check_tenant(backed_up.settings.home, "other") == {}
+    assert check_tenant(backed_up.settings.home, "again") == check_tenant(backed_up.settings.home, "acme")
 
 
 def test_an_older_backup_is_brought_to_the_new_form(backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ruma.tenant.keys.data_key import Key
 from ruma.tenant.knowledge.documents import store_document
 from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.knowledge.uploads import receive_upload
-from tests.backing import BackedUp, make_backed_up, store_numbered
+from tests.backing import BackedUp, make_backed_up
 from tests.harness.disk import on_small_disk
 from tests.harness.needs import needs
 from tests.harness.process import RUMA, STORE, environ_of, ruma
@@ -26,6 +26,7 @@ from tests.harness.strace import Run, every_point
 from tests.making import EMBEDDER, make_document
 
 ROOT = Path(__file__).parents[2]
+WORD = make_canaries(1)[0]
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def backed_up(tmp_path: Path) -> BackedUp:
     made = make_backed_up(tmp_path, documents=3, conversations=5)
     made.make()
     with made.home.open("acme") as tenant:
-        store_numbered(tenant, 50)
+        document = make_document(f"{WORD}.txt", f"It says {WORD} here. ", title=WORD)
+        store_document(tenant, add_source(tenant, "folder", "/made/up").id, document, embedder_id=EMBEDDER.id)
     for name in ("home", "backups"):
         shutil.copytree(tmp_path / name, tmp_path / "copy" / name)
     return made
@@ -63,9 +65,13 @@ def put_back(backed_up: BackedUp) -> None:
 def test_a02_a06_a_backup_that_is_killed_or_fails_anywhere(
     backed_up: BackedUp, tmp_path: Path, call: str, fault: str, every: int
 ) -> None:
-    """The former backup is whole, the new one is there whole or not at all, and the next command makes one."""
+    """The former backup is whole, the new one is there whole or not at all, and the next command makes one.
+
+    No word of what it was writing lies about in clear (test 30).
+    """
 
     def check(point: int, run: Run) -> None:
+        assert find_plaintext([backed_up.settings.home, backed_up.folder], [WORD]) == {}
         folder = backed_up.reading()
         counts = [try_restore(backed_up.home, folder, one).documents for one in folder.snapshots()]
         assert counts in ([3], [3, 4])

@@ -21,6 +21,7 @@ from ruma.config import Settings, load_settings
 from ruma.errors import StoreError
 from ruma.privacy.archive_reading import ArchiveReader
 from ruma.privacy.conversation_files import export_conversation, neutral_cell
+from ruma.privacy.erasing import erase_visitor
 from ruma.privacy.exporting import export_visitor, write_export
 from ruma.tenant.conversing.conversations import read_conversation
 from ruma.tenant.conversing.corrections import correct_visitor_details
@@ -34,7 +35,7 @@ from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.filling import fill_inbox
 from tests.harness.process import environ_of
-from tests.harness.residue import find_plaintext, make_canaries
+from tests.harness.residue import find_plaintext, find_residue, make_canaries
 from tests.serving import DELIVERY, EMBEDDER, FLAGS, Running, make_tenant, store
 from tests.test_exporting import talk
 
@@ -178,6 +179,26 @@ def test_k74_one_visitor_is_exported_by_number_address_and_mention(tenant: Tenan
         stored = read_conversation(tenant, row["id"])
         assert [(one["id"], one["text"]) for one in row["messages"]] == [(one.id, one.text) for one in stored.messages]
         assert (row["visitor_name"], row["visitor_email"]) == ("Zebedee", "zq@example.com")
+
+
+@pytest.mark.parametrize("way", ["number", "address", "mention"])
+def test_k74_one_visitor_is_erased_by_number_address_and_mention(tenant: Tenant, way: str) -> None:
+    """In each way nothing of that visitor is in any page afterwards, the others are, and the receipt has the counts."""
+    mine, others = make_canaries(2)
+    number, other = talk(tenant, f"I am {mine} and ask."), talk(tenant, f"I am {others} and ask.")
+    for one in (number, other):
+        correct_visitor_details(tenant, one, name="Zebedee", email=f"zq{one}@example.com")
+    found = {one.conversation_id for one in mentions(tenant, mine)} if way == "mention" else set()
+    names = [f"zq{number}@EXAMPLE.com"] if way == "address" else [str(one) for one in found or {number}]
+    before = find_residue(tenant.folder, tenant.key.raw, [mine, others])
+
+    kept = erase_visitor(tenant, *map(parse_visitor, names))
+
+    assert set(before) == {mine, others}
+    assert set(find_residue(tenant.folder, tenant.key.raw, [mine, others])) == {others}
+    assert kept.signed
+    assert kept.signed.receipt.is_complete
+    assert (kept.signed.receipt.counts["conversation"], kept.signed.receipt.counts["message"]) == (1, 2)
 
 
 def test_k74_an_export_beside_an_ingest_is_of_one_moment(tenant: Tenant) -> None:
