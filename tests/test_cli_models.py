@@ -39,6 +39,19 @@ def test_using_a_model_writes_the_setting() -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_removing_the_model_in_use_leaves_no_setting_that_names_it() -> None:
+    """Agents that name no model go on with what there is, and not with one that is gone."""
+    settings = load_settings()
+    (settings.models_folder / "mine").mkdir(parents=True)
+    write_setting(settings.home, "model", "mine")
+
+    result = run("models", "remove", "mine")
+
+    assert result.exit_code == 0
+    assert "quote from now on" in result.stderr
+    assert load_settings().model == ""
+
+
 @pytest.mark.parametrize("words", [("use", "nothing"), ("remove", "nothing"), ("remove", BUILT_IN)], ids=" ".join)
 def test_a_model_that_is_not_there_is_a_problem(words: tuple[str, str]) -> None:
     """Unknown models, and one that comes with a package, cannot be chosen or removed; nothing is written."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ruma.config import load_settings
+from ruma.tenant.agents import change_agent
+from ruma.tenant.home import Home
 from tests.fakes import BrokenGenerator, EchoGenerator
 from tests.harness.process import environ_of
 from tests.running import read_json, run
@@ -76,6 +78,19 @@ def test_a_model_writes_after_the_evidence() -> None:
     assert result.stdout.index(SENTENCE) < result.stdout.index("It costs £2.50 [1].")
     assert "echo writes:" in result.stderr
     assert "[1] delivery.md" in result.stdout
+
+
+def test_a_model_that_was_removed_writes_nothing_and_stops_nothing() -> None:
+    """In mode `auto` the answer is quoted, and the note says why; only to write with it is an error."""
+    with Home(load_settings()).open("main") as tenant:
+        change_agent(tenant, model="removed")
+
+    quoted, written = (run("ask", QUESTION, *mode, generator=None) for mode in ((), ("--mode", "write")))
+
+    assert (quoted.exit_code, written.exit_code) == (0, 1)
+    assert SENTENCE in quoted.stdout
+    assert "no language model named 'removed'. So the answer is quoted." in quoted.stderr
+    assert "no language model named 'removed'" in written.stderr
 
 
 def test_what_a_model_writes_reaches_the_terminal_harmlessly() -> None:

@@ -83,11 +83,15 @@ def use(ctx: typer.Context, name: NameArgument, home: HomeOption = None) -> None
 
 def remove(ctx: typer.Context, name: NameArgument, home: HomeOption = None) -> None:
     """Remove a language model that was added."""
+    from ruma.config import write_setting
     from ruma.models.catalogue import remove_model
 
     with Parts(ctx, home=home) as parts:
         remove_model(parts.settings, name)
-        note(f"Removed the model {name}.")
+        note(f"Removed the model {name}. Agents in mode auto that name it quote from now on; restart a running server.")
+        if parts.settings.model == name:
+            write_setting(parts.settings.home, "model", "")
+            note("Agents that name no model use the first that `ruma models list` shows.")
 
 
 def _row(model: "Model", in_use: str) -> list[object]:

@@ -13,7 +13,7 @@ import typer
 from ruma.cli.output import note, show_box, showing_steps
 from ruma.config import Settings, load_settings
 from ruma.connections import HomeLedger, note_refused
-from ruma.errors import InputError, NotReadyError
+from ruma.errors import InputError, NotFoundError, NotReadyError
 from ruma.offline import close_network, is_here, watch_process
 
 if TYPE_CHECKING:
@@ -158,15 +158,24 @@ class Parts:
     def generator_of(self, tenant: Tenant, mode: str | None = None) -> Generator | None:
         """Return the language model of the tenant's agent; None where it is not needed, or there is none at all.
 
+        In mode `auto` a model that is not there any more is said to be gone, and the answer is quoted.
+
         Raises:
-            NotFoundError: The agent names a model that is not there.
+            NotFoundError: The agent is to write with a model that is not there.
         """
         from ruma.tenant.agents import read_agent
 
         agent = read_agent(tenant)
-        if (mode or agent.mode) == "quote":
+        mode = mode or agent.mode
+        if mode == "quote":
             return None
-        generator = self.open_generator(agent.model)
+        try:
+            generator = self.open_generator(agent.model)
+        except NotFoundError as exc:
+            if mode != "auto":
+                raise
+            note(f"{exc} So the answer is quoted. {exc.hint}")
+            return None
         if generator is not None:
             self._stack.callback(generator.close)
         return generator

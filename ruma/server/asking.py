@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException
 
 from ruma.chat.answering import Answer, answer
 from ruma.errors import NotFoundError, TooManyError
+from ruma.models.generator import Generator
 from ruma.privacy.consent import choose
 from ruma.server.access import CHECK_SECONDS, READ, Principal
 from ruma.server.events import BEAT, Event, collect, in_one_thread
@@ -85,7 +86,7 @@ def begin_answer(
     with resources.answering():
         agent = read_agent(tenant)
         mode = asked.mode or agent.mode
-        generator = None if mode == "quote" else resources.generator(agent.model)
+        generator = _find_generator(mode, agent, resources)
         if asked.conversation:
             conversation = resume_own(tenant, principal, asked.conversation)
         else:
@@ -195,6 +196,17 @@ async def _has_left(request: Request[Any, Any, Any]) -> bool:
     leaving = asyncio.ensure_future(request.receive())
     await asyncio.sleep(0)
     return not leaving.cancel()
+
+
+def _find_generator(mode: str, agent: Agent, resources: Resources) -> Generator | None:
+    if mode == "quote":
+        return None
+    try:
+        return resources.generator(agent.model)
+    except NotFoundError:
+        if mode == "auto":  # a model that was removed may not write, and visitors are answered all the same
+            return None
+        raise
 
 
 def _watch_evidence(tenant: Tenant, reply: Answer, check_reader: Callable[[], None]) -> Callable[[], None]:
