@@ -5,6 +5,7 @@ import pytest
 
 from ruma.config import load_settings, write_setting
 from ruma.errors import InputError
+from ruma.models.language_models import MODEL_FILE
 from tests.running import read_json, run
 
 BUILT_IN = "SmolLM2-135M-Instruct"
@@ -43,6 +44,7 @@ def test_removing_the_model_in_use_leaves_no_setting_that_names_it() -> None:
     """Agents that name no model go on with what there is, and not with one that is gone."""
     settings = load_settings()
     (settings.models_folder / "mine").mkdir(parents=True)
+    (settings.models_folder / "mine" / MODEL_FILE).touch()
     write_setting(settings.home, "model", "mine")
 
     result = run("models", "remove", "mine")
