@@ -118,6 +118,10 @@ class StoreError(RumaError):
     """The tenant's database cannot be used."""
 
 
+class DiskFullError(StoreError):
+    """The disk has no space left; what was stored before is kept."""
+
+
 class DamagedError(StoreError):
     """The tenant's database is missing, cut short or altered."""
 

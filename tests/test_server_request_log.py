@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import io
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 from litestar.testing import TestClient
 
 from ruma.config import load_settings
+from ruma.server import request_log
 from ruma.server.addresses import PublicAddress
 from ruma.server.app import create_app
 from ruma.server.request_log import LineWriter, RequestLog
@@ -225,6 +227,41 @@ def test_a_file_that_stands_still_stops_nothing() -> None:
     assert seconds < 1
     assert 10_000 <= len(lines) <= 10_010
     assert any("left_out" in line for line in lines)
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full for a while: it takes what it is given, and cannot pass it on."""
+
+    def __init__(self) -> None:
+        """Be full three times."""
+        super().__init__()
+        self.left = 3
+
+    def write(self, text: str) -> int:
+        """Take it, and try to pass it on as a file of lines does."""
+        taken = super().write(text)
+        self.flush()
+        return taken
+
+    def flush(self) -> None:
+        """Fail while the disk is full."""
+        if self.left:
+            self.left -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_lines_wait_for_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there is space again every line comes, once and in order."""
+    monkeypatch.setattr(request_log, "FULL_SECONDS", 0.01)
+    file = Full()
+    writer = LineWriter(file)
+
+    for number in range(100):
+        writer.write(str(number))
+    writer.close()
+
+    assert file.left == 0
+    assert file.getvalue().splitlines() == [str(number) for number in range(100)]
 
 
 def test_a_file_that_breaks_stops_nothing() -> None:

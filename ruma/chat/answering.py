@@ -1,5 +1,6 @@
 """Answers a question from a tenant's documents: understand, search, choose the evidence, then quote or write."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -20,12 +21,14 @@ from ruma.chat.searching import Findings, check_question, find
 from ruma.chat.stopping import Pieces, Tokens
 from ruma.chat.understanding import Understood, asks_number, understand
 from ruma.chat.words import split_words
-from ruma.errors import InputError, NotReadyError
+from ruma.errors import DiskFullError, InputError, NotReadyError
 from ruma.models.generator import Generator, Turn
 from ruma.models.vectors import Embedder
 from ruma.tenant.agents import MODES, Agent, read_agent
 from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, read_conversation
 from ruma.tenant.tenant import Tenant
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["Answer", "Citation", "answer"]
 
@@ -260,7 +263,10 @@ def _complete(
         reply.text += f"\n\n{CAUTION}"
         yield f"\n\n{CAUTION}"
     if conversation is not None:
-        reply.message_id = _keep(reply, tenant, conversation)
+        try:
+            reply.message_id = _keep(reply, tenant, conversation)
+        except DiskFullError as exc:  # whoever asked is answered all the same
+            _log.warning("An answer could not be kept: %s", exc)
 
 
 def _check(reply: Answer, agent: Agent, *, is_written: bool) -> None:

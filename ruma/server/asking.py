@@ -259,7 +259,8 @@ async def answer_events(begun: Begun, seats: Turns) -> AsyncGenerator[Event, Non
             is_declined=reply.is_declined,
             mode=_mode(reply),
             seconds=dict(reply.seconds),
-            conversation=begun.conversation.secret,
+            # One that could not be stored, on a full disk, cannot be gone on with.
+            conversation=begun.conversation.secret if begun.conversation.id else "",
             message_id=reply.message_id or 0,
             is_kept=begun.conversation.is_kept,
             **measured,

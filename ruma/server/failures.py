@@ -44,6 +44,7 @@ STATUS: dict[type[errors.RumaError], tuple[int, str]] = {
     errors.KeyMissingError: (500, "key_missing"),
     errors.WrongKeyError: (500, "wrong_key"),
     errors.StoreError: (500, "store_failed"),
+    errors.DiskFullError: (507, "disk_full"),
     errors.DamagedError: (500, "store_damaged"),
     errors.WrongTenantError: (500, "wrong_tenant"),
     errors.NotEncryptedError: (500, "not_encrypted"),

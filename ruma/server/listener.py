@@ -202,11 +202,11 @@ def only_server(settings: Settings, url: str) -> Iterator[None]:
                 f"Another server uses the home {settings.home} already ({other}).",
                 hint="Use that one, stop it, or give this one another home with --home FOLDER.",
             ) from exc
-        file.truncate()
-        file.write(f"{url}, process {os.getpid()}\n")
-        file.flush()
+        os.ftruncate(handle, 0)
+        with suppress(OSError):  # on a full disk it serves all the same, and commands beside it are not told where
+            os.write(handle, f"{url}, process {os.getpid()}\n".encode())
         yield
-        file.truncate(0)
+        os.ftruncate(handle, 0)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """One line a request: what was asked, of which tenant, and how that went. No content, no query, no whole address."""
 
+import errno
 import json
 import queue
 import sys
@@ -18,6 +19,9 @@ from ruma.tenant.tenant import Tenant
 
 METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 MOST_CHARACTERS = 500
+FULL_SECONDS = 1.0
+"""Between two tries to write to a full disk."""
+
 MOST_WAITING = 10_000
 """So many lines wait to be written; where what reads them hangs, further ones are left out and counted."""
 
@@ -103,7 +107,21 @@ class LineWriter:
                 text += json.dumps({"left_out": self._left_out}) + "\n"
                 self._left_out = 0
             try:
-                self._file.write(text)
-                self._file.flush()
+                self._say(text)
             except (OSError, ValueError):  # nobody reads any more, and the server goes on
                 return
+
+    def _say(self, text: str) -> None:
+        """Write a text; on a full disk as soon as there is space again: until then what else comes waits."""
+        is_taken = False
+        while True:
+            try:
+                if not is_taken:
+                    is_taken = True  # also where it raises: the file holds what it could not pass on
+                    self._file.write(text)
+                self._file.flush()
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            time.sleep(FULL_SECONDS)

@@ -104,9 +104,11 @@ class Done:
     mode: Mode
     seconds: Mapping[str, float]
     conversation: str
-    """The conversation's secret: to ask on in it, to read it and to delete it. It is stored nowhere but here."""
+    """The conversation's secret: to ask on in it, to read it and to delete it. It is stored nowhere but here.
+
+    Empty where the exchange could not be kept, on a full disk."""
     message_id: int
-    """The answer's number in the conversation, for feedback."""
+    """The answer's number in the conversation, for feedback; 0 where it was not kept."""
     is_kept: bool = True
     """Whether the conversation stays when the chat is over."""
     support: float | None = None

@@ -1,5 +1,6 @@
 """The one place that opens a tenant's database: sets the key, proves the cipher, checks whose file it is."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruma import __version__
-from ruma.errors import DamagedError, NotEncryptedError, StoreError, WrongTenantError
+from ruma.errors import DamagedError, DiskFullError, NotEncryptedError, StoreError, WrongTenantError
 from ruma.tenant.keys.keys import Key
 from ruma.tenant.private_files import sync_file, sync_folder
 from ruma.tenant.schema import STEPS, migrations
@@ -169,7 +170,8 @@ def translated(path: Path) -> Iterator[None]:
     except sqlcipher3.Error as exc:
         raise _store_error(path, exc) from exc
     except OSError as exc:
-        raise StoreError(f"{path} cannot be used: {exc.strerror}.", hint=_hint(exc.errno or 0)) from exc
+        kind = DiskFullError if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+        raise kind(f"{path} cannot be used: {exc.strerror}.", hint=_hint(exc.errno or 0)) from exc
 
 
 def is_busy(exc: BaseException) -> bool:
@@ -340,8 +342,8 @@ def _store_error(path: Path, exc: Exception) -> StoreError:
             f"{path} is damaged, or was not encrypted with this tenant's key: {exc}.",
             hint="`ruma doctor` says what can still be read.",
         )
-    if code == _FULL:
-        return StoreError(f"The disk of {path} is full; what was stored before is kept.", hint="Free some space.")
+    if code == _FULL or (code == _IOERR and _is_full(path)):
+        return DiskFullError(f"The disk of {path} is full; what was stored before is kept.", hint="Free some space.")
     if code == _BUSY:
         return StoreError(f"{path} is in use by another command for more than {BUSY_SECONDS} seconds.")
     if code in (_READONLY, _CANTOPEN):
@@ -349,9 +351,16 @@ def _store_error(path: Path, exc: Exception) -> StoreError:
     return StoreError(f"{path} cannot be used: {exc}.")
 
 
-def _hint(number: int) -> str:
-    import errno
+def _is_full(path: Path) -> bool:
+    """Tell whether nothing goes onto a file's disk: of its `-shm` SQLite says only that it could not be written."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < 1 << 16
 
+
+def _hint(number: int) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "Free some space on the disk; what was stored before is kept."
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):

@@ -22,7 +22,6 @@ from ruma.tenant.knowledge.documents import store_document
 from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.knowledge.uploads import list_uploads
 from ruma.tenant.tenant import Tenant
-from tests.harness.disk import on_small_disk
 from tests.harness.needs import needs
 from tests.harness.oracle import check_modes, check_tenant
 from tests.harness.process import RUMA, STORE, UPLOAD, environ_of, ruma, store
@@ -235,32 +234,6 @@ def test_a06_failing_disk(home: Path, tmp_path: Path, call: str, fault: str, eve
         fresh=lambda: put_back(home),
         check=check,
     )
-
-
-@needs("userns")
-def test_a05_full_disk_while_storing(tmp_path: Path) -> None:
-    """The error says that the disk is full; what was acknowledged is kept, and with space the same command succeeds."""
-    home, saved = tmp_path / "home", tmp_path / "saved"
-    steps = " ".join(f"d{number}" for number in range(300))
-    script = f"""
-        {" ".join(RUMA)} tenant create acme 2>/dev/null || exit 9
-        head -c 7500k /dev/zero > "$RUMA_HOME/ballast"
-        {" ".join(STORE)} acme {steps} > {tmp_path}/acked 2> {tmp_path}/error; echo "first $?"
-        cp -a "$RUMA_HOME" {saved}
-        rm "$RUMA_HOME/ballast"
-        {" ".join(STORE)} acme {steps} > /dev/null; echo "second $?"
-    """
-
-    run = on_small_disk(["sh", "-c", script], home, "10m", env=environ_of(home))
-
-    acked = (tmp_path / "acked").read_text().split()
-    assert run.stdout.split("\n")[:2] == ["first 1", "second 0"], run.stderr + (tmp_path / "error").read_text()
-    assert re.search(r"StoreError: .*full", (tmp_path / "error").read_text())
-    assert 0 < len(acked) < 300
-    (saved / "ballast").unlink()
-    found = check_tenant(saved, "acme")
-    assert states_after(acked)[-1].items() <= found.items()
-    assert len(found) <= len(acked) + 1
 
 
 @needs("userns")

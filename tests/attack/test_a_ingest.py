@@ -179,37 +179,6 @@ def test_two_first_ingests_at_once(tmp_path: Path, folder: Path) -> None:
 
 @needs("userns")
 @pytest.mark.nightly
-def test_a05_full_disk_while_ingesting(tmp_path: Path) -> None:
-    """The error says that the disk is full; what was stored is kept and found; with space it succeeds."""
-    home, saved, folder = tmp_path / "home", tmp_path / "saved", tmp_path / "documents"
-    folder.mkdir()
-    for number in range(30):  # little text, so that it is quick, in large originals
-        (folder / f"d{number}.html").write_text(f"<!-- {'filler ' * 40000} --><p>The word is word{number}.</p>")
-    script = f"""
-        {" ".join(RUMA)} tenant create acme 2>/dev/null || exit 9
-        head -c 12m /dev/zero > "$RUMA_HOME/ballast"
-        {" ".join(RUMA)} ingest {folder} > {tmp_path}/said 2>&1; echo "first $?"
-        cp -a "$RUMA_HOME" {saved}
-        {" ".join(RUMA)} search word0 --json 2>/dev/null | head -c 1; echo " while it is full"
-        rm "$RUMA_HOME/ballast"
-        {" ".join(RUMA)} ingest {folder} > {tmp_path}/again 2>&1; echo "second $?"
-        {" ".join(RUMA)} search word8 --json | head -c 1
-    """
-
-    run = on_small_disk(["sh", "-c", script], home, "18m", env=environ_of(home))
-
-    said = (tmp_path / "said").read_text()
-    again = (tmp_path / "again").read_text()
-    assert run.stdout == "first 1\n[ while it is full\nsecond 0\n[", run.stdout + run.stderr + said + again
-    assert "Traceback" not in said
-    assert re.search("disk.* full", said), said
-    (saved / "ballast").unlink()
-    kept = check_tenant(saved, "acme")
-    assert kept.items() < hashes(folder).items()
-
-
-@needs("userns")
-@pytest.mark.nightly
 def test_a05_full_temporary_folder_and_output(home: Path, folder: Path, tmp_path: Path) -> None:
     """A full temporary folder stops no ingest, nor does a full disk under what it prints."""
     command = " ".join([*RUMA, "ingest", str(folder)])

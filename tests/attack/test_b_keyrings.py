@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from ruma.tenant.keys.keyring_store import SystemKeyring
 from ruma.tenant.keys.rotation import move_key, rotate_key
 from ruma.tenant.keys.sealed_keys import SealedKeys
 from ruma.tenant.knowledge.sources import add_source, list_sources
+from tests.harness.forking import COMMAND, run_forked
 from tests.harness.keyrings import snapshot, use_keyring
+from tests.harness.needs import PLAIN_KEYRING, needs
 from tests.harness.process import ROOT, RUMA, environ_of, ruma
 
 CREATE = ["tenant", "create", "acme"]
@@ -67,6 +70,32 @@ def test_b18_a_keyring_that_is_not_accepted(
 
     assert not (tmp_path / "keyring.json").exists()
     assert not [file for file in snapshot(settings.home) if not file.endswith("lock")]
+
+
+@needs("keyrings.alt")
+def test_b18_the_keyring_that_keeps_keys_in_clear(tmp_path: Path) -> None:
+    """With keyrings.alt installed, which the keyring package then chooses, Ruma stores nothing in it and says why."""
+    user, home = tmp_path / "user", tmp_path / "home"
+    user.mkdir()
+    environ = environ_of(home, HOME=str(user), RUMA_KEY_SOURCE="auto", PYTHONPATH=f"{PLAIN_KEYRING}:{ROOT}")
+    for name in [name for name in environ if name.startswith(("PYTHON_KEYRING", "XDG_"))]:
+        del environ[name]
+    keeps = user / ".local/share/python_keyring"
+    chosen = "import keyring; print(type(keyring.get_keyring())); keyring.set_password('ruma', 'a', 'b')"
+    control = subprocess.run([sys.executable, "-c", chosen], env=environ, capture_output=True, text=True, check=True)
+    assert control.stdout == "<class 'keyrings.alt.file.PlaintextKeyring'>\n"
+    assert (keeps / "keyring_pass.cfg").exists()
+    shutil.rmtree(keeps)
+
+    runs = [run_forked([COMMAND, *CREATE, *more], env=environ) for more in ([], ["--key-source", "keyring"])]
+
+    for run in runs:
+        assert run.returncode == 1
+        assert "keyrings.alt.file.PlaintextKeyring, which is not known to keep a key safely" in run.stderr
+        assert all(source in run.stderr for source in SOURCES)
+    assert not [file for file in snapshot(user) if "ruma" not in file]
+    assert not keeps.exists()
+    assert not [file for file in snapshot(home) if not file.endswith("lock")]
 
 
 def test_b19_a_keyring_that_hangs(tmp_path: Path) -> None:

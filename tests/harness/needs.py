@@ -5,12 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+PLAIN_KEYRING = Path(sys.prefix) / "keyrings-alt"
+"""Where `tests/run` puts the package `keyrings.alt`."""
 
 _PROBES = {
     "strace": ["strace", "-f", "-qq", "-o", "/dev/null", "true"],
     "userns": ["unshare", "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"],
+    "keyrings.alt": ["test", "-d", str(PLAIN_KEYRING)],
     "image": [sys.executable, "-m", "tests.harness.image"],
 }
 

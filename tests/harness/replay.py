@@ -7,10 +7,13 @@ ones, and of one of those only the first sectors.
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TRACED = "pwrite64,write,fsync,fdatasync,ftruncate,unlink"
+from tests.harness.strace import run_traced
+
+TRACED = "pwrite64,write,fsync,fdatasync,ftruncate,unlink,rename"
 SECTOR = 512
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)", re.MULTILINE)
 _FILE = re.compile(r"^\d+<([^>]*)>")
@@ -24,13 +27,22 @@ class Step:
     file: str
     data: bytes = b""
     at: int = 0
+    to: str = ""
+    """The new name of a file that was renamed."""
 
 
-def read_trace(trace: Path, names: set[str]) -> list[Step]:
-    """Return the calls on files of these names, and what was written to standard output (as the file "out").
+def record(command: Sequence[str], trace: Path, names: str, *, env: dict[str, str]) -> list[Step]:
+    """Run a command and return its calls on files and folders whose names fit a pattern, and what it printed.
 
-    strace must have been called with `-y -xx -s` and a number that no write exceeds.
+    What was written to standard output is of the file "out".
     """
+    run = run_traced(command, trace, "-xx", "-s", "10000", "-e", f"trace={TRACED}", env=env)
+    assert run.returncode == 0, run.stderr
+    return read_trace(trace, names)
+
+
+def read_trace(trace: Path, names: str) -> list[Step]:
+    """Return the calls that strace wrote down with `-y -xx`, and with `-s` and a number that no write exceeds."""
     steps = []
     text = trace.read_text()
     assert "resumed" not in text, "calls of several threads are mixed: their order would be a guess"
@@ -38,29 +50,40 @@ def read_trace(trace: Path, names: set[str]) -> list[Step]:
         found = _FILE.match(arguments)
         path = _unescape(found[1]).decode() if found else _unescape(arguments.split('"')[1]).decode()
         name = "out" if arguments.startswith("1<") else Path(path).name
-        if int(result) < 0 or (name != "out" and name not in names):
+        if int(result) < 0 or (name != "out" and not re.fullmatch(names, name)):
             continue
         data = _unescape(arguments.split('"')[1]) if call in ("write", "pwrite64") else b""
         at = int(arguments.rpartition(", ")[2]) if call in ("pwrite64", "ftruncate") else 0
+        to = Path(_unescape(arguments.split('"')[3]).decode()).name if call == "rename" else ""
         assert len(data) == int(result) or call not in ("write", "pwrite64"), "strace cut a write short: raise -s"
-        steps.append(Step(call, name, data, at))
+        steps.append(Step(call, name, data, at, to))
     return steps
 
 
-def cut(steps: list[Step], start: dict[str, bytes], end: int, chance: random.Random) -> dict[str, bytes]:
-    """Return the files as they could be after a power cut behind the first *end* steps."""
-    synced = {name: -1 for name in start}
+def cut(
+    steps: list[Step], start: dict[str, bytes], end: int, chance: random.Random, *, folder: str = ""
+) -> dict[str, bytes]:
+    """Return the files as they could be after a power cut behind the first *end* steps.
+
+    folder: the name of the folder that they are in, whose fsync makes new names last.
+    """
+    synced: dict[str, int] = {}
     for number, step in enumerate(steps[:end]):
         if step.call in ("fsync", "fdatasync"):
             synced[step.file] = number
     files = {name: bytearray(content) for name, content in start.items()}
-    late = [number for number, step in enumerate(steps[:end]) if _is_change(step) and number > synced[step.file]]
+
+    def is_late(number: int, step: Step) -> bool:
+        lasts_with = folder if step.call in ("rename", "unlink") else step.file
+        return _is_change(step) and number > synced.get(lasts_with, -1)
+
+    late = [number for number, step in enumerate(steps[:end]) if is_late(number, step)]
     kept = {number for number in late if chance.random() < 0.5}
     torn = chance.choice(late) if late and chance.random() < 0.7 else -1
     for number, step in enumerate(steps[:end]):
         if not _is_change(step) or (number in late and number not in kept and number != torn):
             continue
-        content = files[step.file]
+        content = files.setdefault(step.file, bytearray())
         if step.call == "pwrite64":
             data = step.data
             if number == torn:
@@ -70,8 +93,10 @@ def cut(steps: list[Step], start: dict[str, bytes], end: int, chance: random.Ran
         elif step.call == "ftruncate":
             del content[step.at :]
             content.extend(bytes(step.at - len(content)))
+        elif step.call == "rename":
+            files[step.to] = files.pop(step.file)
         else:
-            content.clear()
+            del files[step.file]
     return {name: bytes(content) for name, content in files.items()}
 
 
@@ -81,7 +106,7 @@ def acknowledged(steps: list[Step], end: int) -> list[str]:
 
 
 def _is_change(step: Step) -> bool:
-    return step.call in ("pwrite64", "ftruncate", "unlink") and step.file != "out"
+    return step.call in ("pwrite64", "ftruncate", "unlink", "rename") and step.file != "out"
 
 
 def _unescape(text: str) -> bytes:

@@ -20,14 +20,19 @@ def under_strace(command: Sequence[str], trace: Path, *rules: str, env: dict[str
     SIGKILL comes before the call is done. What is in the page cache stays, so this is a crash, not a power cut.
     """
     # Not with --seccomp-bpf, under which strace 6.1 injects errors and forgets signals.
-    args = ["strace", "-f", "-qq", "-y", "-o", str(trace), "-e", f"trace={TRACED}"]
+    args = ["-e", f"trace={TRACED}"]
     for rule in rules:
         args += ["-e", f"inject={rule}"]
+    return run_traced(command, trace, *args, env=env, timeout=timeout)
+
+
+def run_traced(command: Sequence[str], trace: Path, *args: str, env: dict[str, str], timeout: float = 60) -> Run:
+    """Run a command, and let strace write down what these arguments ask it for."""
     assert command[:2] == [sys.executable, "-m"], command
     tracers = []
 
     def attach(process: int) -> None:
-        tracers.append(subprocess.Popen([*args, "-p", str(process)]))
+        tracers.append(subprocess.Popen(["strace", "-f", "-qq", "-y", "-o", trace, *args, "-p", str(process)]))
         while re.search(r"^TracerPid:\t0$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE):
             assert tracers[0].poll() is None, "strace could not attach"
             time.sleep(0.001)

@@ -221,7 +221,7 @@ async function receive(question, message, signal) {
       } else if (name === "error") {
         throw new Failed(data.error);
       } else if (name === "done") {
-        remember(data.conversation, data.is_kept);
+        if (data.conversation) remember(data.conversation, data.is_kept); // empty where the disk was full
         return data;
       }
     }

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from ruma.errors import DamagedError, StoreError
+from ruma.errors import DamagedError, DiskFullError, StoreError
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.private_files import open_unlinked
 
@@ -192,7 +192,7 @@ def _read(file: BinaryIO, size: int, path: Path) -> bytes:
 
 def _write_error(path: Path, exc: OSError) -> StoreError:
     if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StoreError(
+        return DiskFullError(
             f"The disk is full: {path} cannot be written.",
             hint="Free some space and run the same command again; what was stored before is kept.",
         )
