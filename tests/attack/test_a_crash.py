@@ -220,7 +220,9 @@ def test_a06_failing_disk(home: Path, tmp_path: Path, call: str, fault: str, eve
                 f"acknowledged after {lines[at]}"
             )
             is_done = len(run.stdout.split()) == len(STEPS)  # what fails while closing is still in the log
-            assert is_done or re.search(r"ruma\.errors\.(StoreError|DamagedError): ", run.stderr), run.stderr
+            assert is_done or re.search(r"ruma\.errors\.(StoreError|DiskFullError|DamagedError): ", run.stderr), (
+                run.stderr
+            )
         acked = run.stdout.split()
         check_steps(home, acked)
 
