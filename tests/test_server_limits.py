@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ruma.errors import TooManyError
 from ruma.server import limits
-from ruma.server.limits import Limit
+from ruma.server.access import Principal
+from ruma.server.limits import Limit, Limits
+from ruma.tenant.tenant import Tenant
 
 
 class Clock:
@@ -53,3 +56,21 @@ def test_what_is_remembered_has_a_bound(clock: Clock, monkeypatch: pytest.Monkey
 
     assert limit.take(499) > 0
     assert limit.take(0) == 0
+
+
+def test_one_visitor_does_not_use_up_what_all_may_ask(clock: Clock, tenant: Tenant) -> None:
+    """What is refused to an address, or to a visitor, is not counted for the tenant; what is let through is."""
+    allowed = Limits(visitor_questions=2, tenant_questions=4)
+
+    def is_taken(address: str, visitor: str = "") -> bool:
+        try:
+            allowed.take_question(tenant, Principal("visitor", address=address), visitor=visitor)
+        except TooManyError:
+            return False
+        return True
+
+    assert [is_taken("203.0.113.9") for _ in range(50)].count(True) == 2
+    assert [is_taken(f"198.51.{number}.7", "one") for number in range(50)].count(True) == 2
+    assert not is_taken("192.0.2.1")
+    clock.seconds += 15
+    assert is_taken("192.0.2.1")

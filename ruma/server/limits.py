@@ -53,17 +53,19 @@ class Limits:
     def take_question(self, tenant: Tenant, principal: Principal, *, visitor: str = "") -> None:
         """Count a question, or something else that a visitor sends.
 
-        An address is counted for all tenants together; members and API keys count for their tenant alone.
+        An address is counted for all tenants together; members and API keys count for their tenant alone. What one
+        visitor may not ask does not count for the tenant: else one of them could use up what all may ask.
 
         Raises:
             TooManyError: One of the limits is reached.
         """
-        waits = [self._by_tenant.take(tenant.id)]
+        wait = 0.0
         if principal.kind == "visitor":
-            waits.append(self._by_address.take(network_of(principal.address)))
-            if visitor:
-                waits.append(self._by_visitor.take((tenant.id, hashlib.sha256(visitor.encode()).digest())))
-        if wait := max(waits):
+            wait = self._by_address.take(network_of(principal.address))
+            if visitor and not wait:
+                wait = self._by_visitor.take((tenant.id, hashlib.sha256(visitor.encode()).digest()))
+        wait = wait or self._by_tenant.take(tenant.id)
+        if wait:
             raise TooManyError(
                 "That were many questions in a short time.",
                 hint=f"Ask again in {wait:.0f} seconds." if wait > 1.5 else "Ask again in a second.",
