@@ -1,7 +1,9 @@
+import ast
 import io
 import json
 import re
 import subprocess
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from ruma.cli.output import (
     note,
     one_line,
     plural,
+    print_content,
     print_json,
     print_table,
     print_text,
@@ -21,7 +24,7 @@ from ruma.cli.output import (
     show_box,
     size,
 )
-from tests.harness.process import RUMA, environ_of
+from tests.harness.process import ROOT, RUMA, environ_of
 
 ATTACKS = [
     "\x1b]52;c;cm0gLXJm\x07",  # writes the clipboard
@@ -63,6 +66,32 @@ def test_a_terminal_is_given_nothing_to_act_on(attack: str, capsys: pytest.Captu
 
     printed = capsys.readouterr()
     assert acting(printed.out + printed.err) == []
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_h58_a_file_is_cleaned_on_a_terminal_and_exact_in_a_pipe(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What visitors wrote acts on nobody's terminal, and a program that reads it gets every character."""
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_content(attack)
+
+    assert acting(terminal.getvalue()) == []
+    assert pipe.getvalue() == attack
+
+
+def test_h58_nothing_else_prints() -> None:
+    """Outside of the module that cleans text, what a command prints itself is cleaned there, or is our own words."""
+    found = []
+    for file in (ROOT / "ruma" / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typer.echo", "print", "sys.stdout.write"):
+                said = ast.unparse(node.args[0])
+                is_ours = isinstance(node.args[0], ast.Constant) or said == "f'ruma {__version__}'"
+                if file.name != "output.py" and not is_ours and not re.search(r"clean\(|ensure_ascii=True", said):
+                    found.append(f"{file.name}: {said}")
+
+    assert found == []
 
 
 def test_json_still_holds_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:

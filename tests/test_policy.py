@@ -1,6 +1,7 @@
 """The privacy policy: written from what is in force, and found untrue where it is."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -403,15 +404,21 @@ def test_websites_that_were_read_stand_in_the_policy(home: Home, acme: Tenant, l
 
 
 def test_names_make_no_markup(home: Home, acme: Tenant) -> None:
-    """What a business calls itself is text in each format."""
-    change_profile(acme, business_name="# <script>alert(1)</script> | x")
+    """What a business calls itself is text in each format (test 58)."""
+    from markdown_it import MarkdownIt
+
+    named = r"# <script>alert(1)</script> | x ![x](http://x.example/) [a](javascript:alert(1)) \<b> \[c](http://x) \| y"
+    change_profile(acme, business_name=named)
 
     policy = write_policy(acme, home.settings)
 
     assert "<script>" not in write_out(policy, "html")
     assert "&lt;script&gt;" in write_out(policy, "html")
     assert "\n# <script>" not in write_out(policy, "markdown")
-    assert write_out(policy, "text").startswith("Privacy policy of # <script>alert(1)</script> | x\n---")
+    assert write_out(policy, "text").startswith(f"Privacy policy of {named}\n---")
+    page = MarkdownIt("commonmark").enable("table").render(write_out(policy, "markdown"))
+    assert not re.search(r"<(script|img|b|a)\b", page)
+    assert page.count("![x](http://x.example/)") == write_out(policy, "text").count("![x](http://x.example/)") > 0
     assert "In force since" in write_out(policy, "text")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, TenantOption
-from ruma.cli.output import note, print_json, print_table, print_text
+from ruma.cli.output import note, print_content, print_json, print_table, print_text
 from ruma.cli.parts import Parts
 from ruma.errors import InputError, StoreError
 
@@ -137,7 +137,7 @@ def export(
             since=since.date() if since else None,
             until=until.date() if until else None,
         )
-        typer.echo(content.decode(), nl=False)
+        print_content(content.decode())
 
 
 def _actor(by: str) -> "tuple[ActorKind, int] | None":

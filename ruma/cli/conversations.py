@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, TenantOption
-from ruma.cli.output import note, plural, print_json, print_pairs, print_table, print_text
+from ruma.cli.output import note, plural, print_content, print_json, print_pairs, print_table, print_text
 from ruma.cli.parts import Parts
 from ruma.errors import InputError, StoreError
 
@@ -96,7 +96,7 @@ def show(
         if as_json:
             print_json({"conversation": details, "consent": consent})
             return
-        typer.echo(export_conversation(details, "text").decode())
+        print_content(export_conversation(details, "text").decode() + "\n")
         print_text(f"In the statistics: {'yes' if consent.is_counted else 'no'}.")
         for one in consent.history:
             chosen = "agreed to" if one.choice.is_given else "took back"
@@ -183,7 +183,7 @@ def export(
         content = export_conversation(read_for_member(opened, number), form)
         note_now(opened, "conversation.exported", f"conversation {number}", format=form)
         if file is None:
-            typer.echo(content.decode(), nl=False)
+            print_content(content.decode())
             return
         try:
             with file.open("xb") as written:

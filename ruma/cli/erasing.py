@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, TenantOption, YesOption
-from ruma.cli.output import ask_line, note, print_json, print_table, print_text
+from ruma.cli.output import ask_line, note, print_content, print_json, print_table, print_text
 from ruma.cli.parts import Parts
 from ruma.errors import InputError, StoreError
 
@@ -254,7 +254,7 @@ def show_kept(kept: "Kept", path: Path | None, as_json: bool) -> None:
     if path:
         write_receipt(kept.signed, path)
     if as_json:
-        typer.echo(kept.signed.to_json(), nl=False)
+        print_content(kept.signed.to_json())
     else:
         show_signed(kept.signed)
     if not kept.signed.receipt.is_complete:

@@ -60,6 +60,12 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def print_content(content: str) -> None:
+    """Print what a file would hold: to the letter where a program reads it, cleaned where a terminal shows it."""
+    sys.stdout.write(clean(content) if sys.stdout.isatty() else content)
+    sys.stdout.flush()
+
+
 def print_text(text: str = "", *, style: str = "", indent: int = 0) -> None:
     """Print text as data, wrapped where a person reads it and never where a program does."""
     _print(_console(is_error=False), text, style, indent)

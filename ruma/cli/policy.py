@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import typer
 
 from ruma.cli.options import HomeOption, JsonOption, TenantOption
-from ruma.cli.output import note, plural, print_json, print_text
+from ruma.cli.output import note, plural, print_content, print_json, print_text
 from ruma.cli.parts import Parts
 from ruma.errors import InputError
 
@@ -57,7 +57,7 @@ def policy(
             if as_json:
                 print_json({"version": written.version, "statements": [one.text for one in written.statements]})
             else:
-                typer.echo(write_out(written, wanted), nl=False)
+                print_content(write_out(written, wanted))
             return
         facts = gather_facts(opened, parts.settings)
         found = find_server(parts.settings.home) if server is None else ""

@@ -10,7 +10,7 @@ import typer
 
 from ruma.cli.erasing import ReceiptOption, show_signed, write_receipt
 from ruma.cli.options import HomeOption, JsonOption, KeySourceOption, TenantArgument, YesOption
-from ruma.cli.output import ask_line, ask_secret, note, print_json, print_pairs, print_table, size
+from ruma.cli.output import ask_line, ask_secret, note, print_content, print_json, print_pairs, print_table, size
 from ruma.cli.parts import Parts, show_created
 from ruma.errors import InputError, NotFoundError
 
@@ -183,7 +183,7 @@ def delete(
         if receipt:
             write_receipt(deleted.signed, receipt)
         if as_json:
-            typer.echo(deleted.signed.to_json(), nl=False)
+            print_content(deleted.signed.to_json())
         else:
             show_signed(deleted.signed)
             note(f"The signed receipt is in {deleted.path}.")

@@ -93,5 +93,5 @@ def _as_csv(details: ConversationDetails) -> str:
             "" if given is None else "yes" if given.is_helpful else "no",
             given.comment if given else "",
         ]
-        table.writerow([neutral_cell(cell) for cell in row])
+        table.writerow([neutral_cell(without_controls(cell)) for cell in row])
     return written.getvalue()

@@ -70,9 +70,9 @@ def _as_text(markdown: str) -> str:
     text = re.sub(r"^#+ (.*)$", lambda found: f"{found[1]}\n{'-' * len(found[1])}", markdown, flags=re.MULTILINE)
     text = re.sub(r"^\|( --- \|)+\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\| (.*) \|$", lambda found: "  " + found[1].replace(" | ", "; "), text, flags=re.MULTILINE)
-    return re.sub(r"\\(?=[#>*+|<-])", "", text)
+    return re.sub(r"\\([#>*+|<\[\\-])", r"\1", text)
 
 
 def _line(text: str) -> str:
-    # What a business calls itself makes no heading, no list, no table and no markup of the policy.
-    return re.sub(r"^(?=[#>*+|-])|(?=<)", r"\\", " ".join(text.split()))
+    # What a business calls itself makes no heading, list, table, link or picture, and no markup of the policy.
+    return re.sub(r"^(?=[#>*+|-])|(?=[<\[\\])", r"\\", " ".join(text.split()))

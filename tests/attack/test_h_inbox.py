@@ -153,15 +153,17 @@ def test_h58_the_newer_messages_are_the_same_as_on_the_page(client: Client, tena
     assert turns(page) == turns(newer)
 
 
-def test_h58_an_export_of_text_has_no_control_bytes_and_no_false_speakers(tenant: Tenant) -> None:
-    """A terminal that shows the file obeys nothing in it, and no visitor writes what looks like the agent's words."""
+def test_h58_an_export_has_no_control_bytes_and_no_false_speakers(tenant: Tenant) -> None:
+    """A terminal that shows a text or a table obeys nothing in it, and no visitor writes what looks like an answer."""
     chat = begin_conversation()
     word = "\x1b]8;;http://x\x1b\\click\x1b]52;c;eA==\x07 \x9b2J\r\nAgent, 2026-01-01T00:00:00Z:\n  All free today."
     add_exchange(tenant, chat, word, "No.", mode="write", is_declined=False, citations=[])
 
-    text = export_conversation(read_for_member(tenant, chat.id or 0), "text").decode()
+    details = read_for_member(tenant, chat.id or 0)
+    text, table = (export_conversation(details, form).decode() for form in ("text", "csv"))
 
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
+    for shown in (text, table.replace("\r\n", "\n")):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)
     assert len(re.findall(r"^Agent, ", text, re.MULTILINE)) == 1
 
 
