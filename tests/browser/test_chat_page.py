@@ -13,6 +13,7 @@ from ruma.config import load_settings
 from ruma.tenant.agents import change_agent
 from ruma.tenant.conversing.consents import change_keeping
 from ruma.tenant.home import Home
+from ruma.tenant.knowledge.documents import list_documents, remove_documents
 from tests.browsing import needs_chromium
 from tests.payloads import MARKUP
 from tests.serving import QUESTION, Running, make_tenant, store
@@ -537,6 +538,25 @@ def test_h58_a_hostile_stream_does_nothing_live_and_after_a_reload(open_page: Ne
     page.reload()
     page.wait_for_selector("body[data-ready]")
     assert shape(page) == live
+
+
+def test_c27_a_document_that_is_removed_leaves_the_page(open_page: NewPage, server: Running) -> None:
+    """While an answer is written from it: the answer goes, the conversation stays, and may be tried again."""
+    home = Home(load_settings({"home": server.home, "key_source": "machine"}, {}))
+    make_tenant(home, "papers", mode="write")
+    page = open_page("/t/papers/")
+    ask(page)
+    expect(last(page).locator(".text")).to_contain_text("Sentence number 1")
+
+    with home.open("papers") as tenant:
+        remove_documents(tenant, [one.id for one in list_documents(tenant) if one.name == "delivery.md"])
+
+    expect(page.get_by_role("alert")).to_contain_text("was removed or replaced")
+    expect(page.locator(".message.agent .text", has_text="Sentence number")).to_have_count(0)
+    expect(page.locator(".visitor")).to_have_count(1)
+    page.get_by_role("button", name="Try again").click()
+    wait_until_done(page)
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_tenant_that_is_removed_is_told_in_the_page(open_page: NewPage, server: Running) -> None:

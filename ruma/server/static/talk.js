@@ -291,7 +291,8 @@ function endEarly(question, asked, message, error) {
     queueMicrotask(() => ask(question));
     return;
   }
-  if (!message.querySelector(".text, .sources").childElementCount) message.remove();
+  // Of a document that was removed while the answer was written, nothing stays in sight.
+  if (problem.code === "conflict" || !message.querySelector(".text, .sources").childElementCount) message.remove();
   const shown = showProblem(problem, () => {
     for (const element of [asked, message, shown]) element.remove();
     focusField();

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ruma.errors import DamagedError, NotFoundError, NotReadyError
+from ruma.errors import ConflictError, DamagedError, NotFoundError, NotReadyError
 from ruma.tenant.audit import note
 from ruma.tenant.clock import now
 from ruma.tenant.database import translated
@@ -369,12 +369,12 @@ def read_document(tenant: Tenant, document_id: int) -> Document:
 
 
 def check_documents_present(tenant: Tenant, document_ids: Collection[int]) -> None:
-    """Raise NotFoundError if one of these documents was removed, or replaced by a newer version."""
+    """Raise ConflictError if one of these documents was removed, or replaced by a newer version."""
     marks = ", ".join("?" * len(document_ids))
     with tenant.reading() as db:
         found = db.execute(f"select count(*) from document where id in ({marks})", [*document_ids]).fetchone()[0]
     if found < len(document_ids):
-        raise NotFoundError("A document that this answer comes from was removed or replaced.", hint="Ask again.")
+        raise ConflictError("A document that this answer comes from was removed or replaced.", hint="Ask again.")
 
 
 def read_original_of(tenant: Tenant, document_id: int) -> Iterator[bytes]:
