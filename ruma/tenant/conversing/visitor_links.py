@@ -14,7 +14,7 @@ from ruma.errors import NotFoundError
 from ruma.tenant.audit import note
 from ruma.tenant.conversing.conversations import GONE
 from ruma.tenant.conversing.visitors import VisitorRef, find_visitor
-from ruma.tenant.people.links import ALIVE, ENDED
+from ruma.tenant.people.links import ALIVE, ENDED, remove_ended
 from ruma.tenant.people.members import simplify_email
 from ruma.tenant.tenant import Tenant
 
@@ -82,12 +82,13 @@ def open_visitor_link(tenant: Tenant, secret: str) -> Visit:
     with tenant.writing() as db:
         sql = f"delete from visitor_link where secret_hash = :hash and {ALIVE} returning email"
         rows = db.execute(sql, {"hash": _hash("link", secret), "now": time_now}).fetchall()
-        if not rows:
-            raise NotFoundError(ENDED, hint="Ask for a new link.")
-        email = str(rows[0][0])
-        _insert(db, "visit", opened, email, time_now, VISIT_SECONDS)
-        note(db, "visitor-link.opened")
-    return Visit(opened, email)
+        if rows:
+            _insert(db, "visit", opened, rows[0][0], time_now, VISIT_SECONDS)
+            note(db, "visitor-link.opened")
+    if not rows:
+        remove_ended(tenant, "visitor_link", _hash("link", secret))
+        raise NotFoundError(ENDED, hint="Ask for a new link.")
+    return Visit(opened, str(rows[0][0]))
 
 
 def find_visit(tenant: Tenant, secret: str) -> Visit:
@@ -100,6 +101,7 @@ def find_visit(tenant: Tenant, secret: str) -> Visit:
         sql = f"select email from visitor_link where secret_hash = :hash and {ALIVE}"
         row = db.execute(sql, {"hash": _hash("visit", secret), "now": time.time()}).fetchone()
     if row is None:
+        remove_ended(tenant, "visitor_link", _hash("visit", secret))
         raise NotFoundError(ENDED, hint="Ask for a new link.")
     return Visit(secret, row[0])
 

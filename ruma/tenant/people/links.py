@@ -94,7 +94,19 @@ def peek_link(tenant: Tenant, purpose: Purpose, secret: str) -> Link:
                 where secret_hash = :hash and purpose = :purpose and {ALIVE}""",
             {"hash": _hash(secret), "purpose": purpose, "now": time.time()},
         ).fetchone()
+    if row is None:
+        remove_ended(tenant, "link", _hash(secret))
     return _found(row, purpose)
+
+
+def remove_ended(tenant: Tenant, table: Literal["link", "visitor_link"], secret_hash: bytes) -> None:
+    """Take away what was found to be over: a clock that is set back must not bring it to life again."""
+    with tenant.reading() as db:
+        if not db.execute(f"select 1 from {table} where secret_hash = ?", [secret_hash]).fetchone():
+            return
+    with tenant.writing() as db:
+        sql = f"delete from {table} where secret_hash = :hash and not ({ALIVE})"
+        db.execute(sql, {"hash": secret_hash, "now": time.time()})
 
 
 def use_link(tenant: Tenant, purpose: Purpose, secret: str) -> Link:

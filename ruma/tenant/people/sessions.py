@@ -80,7 +80,10 @@ def begin_session(
 
 
 def find_session(tenant: Tenant, secret: str) -> Session | None:
-    """Return the open session that a secret belongs to, or None. That it was used is written once a minute at most."""
+    """Return the open session that a secret belongs to, or None. That it was used is written once a minute at most.
+
+    One that is over goes when it is asked for: a clock that is set back must not bring it to life again.
+    """
     time_now = time.time()
     with tenant.reading() as db:
         row = db.execute(
@@ -91,12 +94,25 @@ def find_session(tenant: Tenant, secret: str) -> Session | None:
             {"hash": _hash(secret), "now": time_now},
         ).fetchone()
     if row is None:
+        _remove_ended(tenant, _hash(secret), time_now)
         return None
     if abs(time_now - row[1]) >= _SEEN_EVERY:
         with tenant.writing() as db:
             db.execute("update session set seen_at = ? where id = ?", [time_now, row[0]])
             db.execute("update member set last_seen_at = ? where id = ?", [now(), row[2]])
     return Session(row[0], member_of(row[2:]), csrf_of(tenant, secret))
+
+
+def _remove_ended(tenant: Tenant, secret_hash: bytes, time_now: float) -> None:
+    with tenant.reading() as db:
+        found = db.execute("select id from session where secret_hash = ?", [secret_hash]).fetchone()
+    if found:
+        with tenant.writing() as db:
+            db.execute(
+                f"""delete from session where id = :id and id not in (
+                    select session.id from session join member on member.id = member_id where {_ALIVE})""",
+                {"id": found[0], "now": time_now},
+            )
 
 
 def is_open(tenant: Tenant, session_id: int) -> bool:
