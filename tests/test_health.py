@@ -48,6 +48,37 @@ def test_a_whole_tenant_has_no_problems(tenant: Tenant, settings: Settings) -> N
     assert (health.problems, health.damaged) == ((), ())
 
 
+def test_pages_that_only_the_log_has_are_no_damage(tenant: Tenant, settings: Settings) -> None:
+    """While somebody reads an older state, the database's file lacks new pages; an empty page else is damage."""
+    source = add_source(tenant, "folder", "/shop")
+
+    def store(numbers: range) -> None:
+        for number in numbers:
+            texts = [f"{number} {part} words " * 50 for part in range(10)]
+            store_document(tenant, source.id, make_document(f"d{number}", *texts), embedder_id=EMBEDDER.id)
+
+    store(range(20))
+    with Home(settings).open("acme") as reader, reader.reading() as old:
+        old.execute("select count(*) from document").fetchall()
+        store(range(20, 25))
+        with tenant.unbound() as db:
+            db.execute("pragma wal_checkpoint(passive)").fetchall()
+            missing = db.execute("pragma cipher_integrity_check").fetchall()
+        beside_a_reader = examine(tenant)
+    with tenant.unbound() as db:
+        db.execute("pragma wal_checkpoint(truncate)").fetchall()
+    tenant.close()
+    number = int(str(missing[0][0]).split()[-1])
+    with (settings.tenants_folder / "acme/tenant.db").open("r+b") as file:
+        file.seek((number - 1) * PAGE)
+        file.write(bytes(PAGE))
+
+    assert missing
+    assert beside_a_reader.problems == ()
+    with Home(settings).open("acme") as opened:
+        assert any(f"page {number}" in one for one in examine(opened).problems)
+
+
 def test_a_damaged_upload_is_named(tenant: Tenant) -> None:
     """Of the uploads that wait, the one whose bytes were altered is named and the others are not."""
     kept = [

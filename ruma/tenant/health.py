@@ -1,15 +1,21 @@
 """Examines a tenant as `ruma doctor` does: everything is read once, and what is damaged is named by document."""
 
 import hashlib
+import re
 from dataclasses import dataclass
+from typing import Any
 
 from ruma.errors import DamagedError, NotFoundError
 from ruma.tenant.database import pragma
+from ruma.tenant.erasing.residue import read_log
 from ruma.tenant.keys.file_keys import find_file_key
 from ruma.tenant.knowledge.documents import read_document
 from ruma.tenant.knowledge.originals import read_original
 from ruma.tenant.knowledge.uploads import Upload, find_upload, list_uploads, read_upload
+from ruma.tenant.raw_files import read_blocks
 from ruma.tenant.tenant import Tenant
+
+_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,29 @@ def _check_pages(tenant: Tenant) -> list[str]:
         try:
             with tenant.unbound() as db:
                 rows = pragma(db, check)
+            if check == "cipher_integrity_check" and rows:
+                rows = _without_unwritten(tenant, rows)
         except DamagedError as exc:
             problems.append(str(exc))
             continue
         if rows != good:
             problems.append(f"The database fails its {check} in {len(rows)} places, first: {rows[0][0]}.")
     return problems
+
+
+def _without_unwritten(tenant: Tenant, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Leave out the pages that are empty in the database's file because only its log has them yet.
+
+    The check of the seals looks at the file alone. While somebody reads an older state, a page that is new and was
+    changed since stays in the log, and those behind it come into the file; the check of the structure reads it there.
+    """
+    named = [re.search(r" page (\d+)$", str(row[0])) for row in rows]
+    numbers = {int(found[1]): row for found, row in zip(named, rows, strict=True) if found}
+    logged = set(read_log(tenant.database_file).pages)
+    places = [(number - 1) * _PAGE for number in numbers]
+    blocks = dict(zip(numbers, read_blocks(tenant.database_file, _PAGE, places=places), strict=False))
+    unwritten = [numbers[number] for number, block in blocks.items() if number in logged and not any(block)]
+    return [row for row in rows if row not in unwritten]
 
 
 def _check_counts(tenant: Tenant) -> list[str]:
