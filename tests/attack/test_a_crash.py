@@ -154,7 +154,7 @@ def test_a02_killed_at_any_write_of_a_new_tenant(tmp_path: Path, call: str, ever
 @pytest.mark.parametrize(
     ("call", "every"),
     [
-        *some("fsync", 4),
+        *some("fsync", 2),
         *some("rename", 1),
         *some("unlink", 4),
         *some("unlinkat", 2),
