@@ -1,4 +1,6 @@
+import os
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -8,6 +10,7 @@ from ruma.privacy.erasing import erase_document, erase_source
 from ruma.tenant.conversing.conversations import add_exchange, begin_conversation, read_conversation
 from ruma.tenant.erasing.erasure import finish_erasure
 from ruma.tenant.home import Home
+from ruma.tenant.keys.data_key import Key
 from ruma.tenant.knowledge.documents import (
     check_embedder,
     find_documents,
@@ -27,6 +30,7 @@ from ruma.tenant.knowledge.sources import (
     list_sources,
     source_id_of,
 )
+from ruma.tenant.locked_files import open_locked
 from ruma.tenant.tenant import Tenant
 from tests.making import EMBEDDER, make_document
 
@@ -191,14 +195,24 @@ def test_a_failed_store_leaves_nothing(tenant: Tenant) -> None:
 
 
 def test_an_original_without_a_document_is_swept(tenant: Tenant) -> None:
-    """A sealed file that a killed command left behind is removed when the tenant is opened again."""
+    """A sealed file that a killed command left is removed when the tenant is next opened; one that is held is not.
+
+    Whatever the time says: a clock that jumps makes no file older (test 10).
+    """
     document_id = store(tenant, "a.md", "Cakes.")
     (tenant.files_folder / "0123456789abcdef").write_bytes(b"left behind")
-    (tenant.files_folder / "fresh.part").write_bytes(b"being written by another command")
+    (tenant.files_folder / "left.part").write_bytes(b"left behind while it was written")
+    being_written = tenant.files_folder / "held.part"
+    with closing(open_locked(being_written, Key.random())):
+        os.utime(being_written, (0, 0))
 
+        finish_interrupted(tenant)
+
+        assert being_written.exists()
+    assert sorted(path.name for path in tenant.files_folder.iterdir() if path.suffix) == ["held.part"]
+    assert len(list(tenant.files_folder.iterdir())) == 2
     finish_interrupted(tenant)
-
-    assert sorted(path.suffix for path in tenant.files_folder.iterdir()) == ["", ".part"]
+    assert not being_written.exists()
     assert b"".join(read_original_of(tenant, document_id)) == b"Cakes."
 
 

@@ -3,10 +3,10 @@
 import os
 import re
 import secrets
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,15 +20,15 @@ from ruma.tenant.erasing.erasure import ask_erasure, delete_rows, finish_erasure
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.keys.file_keys import find_file_key, keep_file_key
 from ruma.tenant.knowledge.index import pack_spans
-from ruma.tenant.knowledge.originals import read_original, seal_original
+from ruma.tenant.knowledge.originals import read_original
 from ruma.tenant.knowledge.uploads import sweep_uploads
 from ruma.tenant.knowledge.vectors import pack
+from ruma.tenant.locked_files import lock_file, open_locked
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_STALE_PART_SECONDS = 3600
 _MOST_WORDS = 10
 
 
@@ -223,7 +223,17 @@ class _NewOriginal:
     def seal(self, content: bytes) -> None:
         """Write it under a name that no reader looks for."""
         with translated(self.final):
-            seal_original([content], self.part, self._key)
+            self._sealer = open_locked(self.part, self._key)
+            try:
+                self._sealer.write(content)
+                self._sealer.finish()
+            except BaseException:
+                self._sealer.abandon()
+                raise
+
+    def release(self) -> None:
+        """Let go of it: it has its name, or is nothing that anybody waits for."""
+        self._sealer.close()
 
     def place(self, db: "Database") -> None:
         """Give it its name, as the last thing of the write that stores its row."""
@@ -247,6 +257,8 @@ def _sealing(tenant: Tenant, content: bytes) -> Iterator[_NewOriginal]:
         if not original.is_placed:
             original.final.unlink(missing_ok=True)
         raise
+    finally:
+        original.release()
 
 
 def _find_old(db: "Database", source_id: int, name: str, corrects: int | None) -> dict[int, str]:
@@ -408,9 +420,17 @@ def finish_interrupted(tenant: Tenant) -> None:
         with tenant.writing() as db:
             ids = {row[0] for row in db.execute("select original_id from document")}
             for file in tenant.files_folder.iterdir():
-                is_fresh = time.time() - file.stat().st_mtime < _STALE_PART_SECONDS
-                if file.name not in ids and not (file.suffix == ".part" and is_fresh):
-                    file.unlink()
+                if file.name not in ids:
+                    _remove_unheld(file)
+
+
+def _remove_unheld(file: Path) -> None:
+    """Remove a sealed file that nobody is writing just now; a killed process holds none."""
+    with suppress(FileNotFoundError):
+        descriptor = lock_file(file)
+        if descriptor is not None:
+            file.unlink()
+            os.close(descriptor)
 
 
 def _original_of(tenant: Tenant, document_id: int) -> str:
