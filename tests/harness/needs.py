@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.image import can_mount
+
 PLAIN_KEYRING = Path(sys.prefix) / "keyrings-alt"
 """Where `tests/run` puts the package `keyrings.alt`."""
 
@@ -16,7 +18,6 @@ _PROBES = {
     "strace": ["strace", "-f", "-qq", "-o", "/dev/null", "true"],
     "userns": ["unshare", "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"],
     "keyrings.alt": ["test", "-d", str(PLAIN_KEYRING)],
-    "image": [sys.executable, "-m", "tests.harness.image"],
 }
 
 
@@ -33,5 +34,7 @@ def needs(*facilities: str) -> pytest.MarkDecorator:
 
 @functools.cache
 def _is_there(facility: str) -> bool:
+    if facility == "image":
+        return can_mount()
     command = _PROBES[facility]
     return bool(shutil.which(command[0])) and not subprocess.run(command, capture_output=True).returncode
