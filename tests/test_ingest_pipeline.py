@@ -437,7 +437,7 @@ def test_a_full_disk_is_an_error_that_keeps_what_was_stored(tmp_path: Path) -> N
     lines = [line.split() for line in run.stdout.splitlines()]
     added = {name for status, name in lines if status == "added"}
     stored = {name for status, name in lines if status == "stored"}
-    assert "StoreError" in run.stderr, run.stderr
+    assert "DiskFullError" in run.stderr, run.stderr
     assert "full" in run.stderr
     assert added
     assert added <= stored

@@ -108,12 +108,12 @@ def try_sessions(tenant: Tenant, ask: Ask) -> tuple[Page, Page, str]:
         remove_member(tenant, find_member(tenant, _TRIAL).id)
     member = create_member(tenant, email=_TRIAL, name="Check of the policy", role="viewer", password=password)
     try:
-        page = ask(f"{home}/sign-in", form={"email": _TRIAL, "password": password})
-        cookie = page.cookies[0].partition(";")[0] if page.cookies else ""
-        account = ask(f"{home}/account", cookie=cookie)
+        sign_in = partial(ask, f"{home}/sign-in", form={"email": _TRIAL, "password": password})
+        page = sign_in()
+        account = ask(f"{home}/account", cookie=_cookie_of(page))
         if account.header("location").endswith("/terms"):
-            account = ask(f"{home}/terms", cookie=cookie)
-        return page, account, _find_endless(tenant, member.id, lambda: _is_in(ask(f"{home}/account", cookie=cookie)))
+            account = ask(f"{home}/terms", cookie=_cookie_of(page))
+        return page, account, _find_endless(tenant, member.id, sign_in, partial(ask, f"{home}/account"))
     finally:
         remove_member(tenant, member.id)
 
@@ -152,14 +152,19 @@ def _try_elsewhere(settings: Settings, name: str) -> tuple[Page, Page, str]:
             return try_sessions(tenant, partial(_ask, app))
 
 
-def _find_endless(tenant: Tenant, member_id: int, is_in: Callable[[], bool]) -> str:
-    if not is_in():
-        return "Nobody could sign in, so nothing could be checked."
+def _cookie_of(page: Page) -> str:
+    return page.cookies[0].partition(";")[0] if page.cookies else ""
+
+
+def _find_endless(tenant: Tenant, member_id: int, sign_in: Callable[[], Page], look: Callable[..., Page]) -> str:
     now = time.time()
     old, idle = now - _LIFE_SECONDS - 60, now - _IDLE_SECONDS - 60
     for started_at, seen_at, what in ((old, now, "begun"), (idle, idle, "used")):
+        cookie = _cookie_of(sign_in())  # a session of its own: one that is over is removed when it is used
+        if not _is_in(look(cookie=cookie)):
+            return "Nobody could sign in, so nothing could be checked."
         set_session_times(tenant, member_id, started_at=started_at, seen_at=seen_at)
-        if is_in():
+        if _is_in(look(cookie=cookie)):
             return f"A session that was {what} {round((now - started_at) / 60)} minutes ago still lets a member in."
     return ""
 
