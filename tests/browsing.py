@@ -40,11 +40,9 @@ def _sizes(*often: Size) -> list[Any]:
     return [one if one in often else pytest.param(*one, marks=pytest.mark.nightly) for one in _ALL]
 
 
-SIZES = _sizes((1280, "light"), (360, "dark"))
-"""Widths and colour schemes that pages are looked at in: two of them in every run, all of them in the nightly one."""
-
-ONE_SIZE = _sizes((360, "dark"))
-"""The same where one in every run is enough, for pages whose parts others look at in both."""
+PHONE, DESK = _sizes((360, "dark")), _sizes((1280, "light"))
+"""Widths and colour schemes that pages are looked at in: one of them in every run, all of them in the nightly one. The
+pages share their parts, so some files take the phone and the dark, the others the desk and the light."""
 
 
 def enter(browser: Browser, home: Home, server: Running, role: str = "editor", **options: Any) -> BrowserContext:

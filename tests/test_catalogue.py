@@ -305,6 +305,7 @@ def test_the_built_in_model_is_found_without_running_its_package(settings: Setti
         remove_model(settings, BUILT_IN)
 
 
+@pytest.mark.nightly
 @needs_built_in
 def test_a_known_model_is_added_measured_and_asked(settings: Settings) -> None:
     """A copy of the known file needs no trust; it gets a manifest with its speed and an honest verdict, and answers."""

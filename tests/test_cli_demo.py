@@ -115,7 +115,9 @@ def test_the_demo_takes_nothing_from_this_machines_settings(temporary: Path, mon
     assert not load_settings().home.exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.nightly)]
+)
 def test_a_demo_that_is_stopped_leaves_nothing(temporary: Path, number: int, code: int) -> None:
     """Ctrl-C and SIGTERM in the middle of it: the throw-away home is removed all the same."""
     command = subprocess.Popen(

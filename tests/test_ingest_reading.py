@@ -270,7 +270,15 @@ def test_an_answer_that_makes_no_sense_is_not_believed() -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets in ../shared/data are not here")
-@pytest.mark.parametrize("folder", ["parse-markitdown", "hostile-poi", "hostile-uploads", "site-mkdocs-built"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "parse-markitdown",
+        "hostile-poi",
+        "hostile-uploads",
+        pytest.param("site-mkdocs-built", marks=pytest.mark.nightly),
+    ],
+)
 def test_every_file_of_a_data_set_is_read_or_refused(reader: Reader, folder: str) -> None:
     """No file stops the process, and each that is refused gets a sentence."""
     process = process_of(reader) if reader._process else None

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from ruma.tenant.home import Home
 from ruma.tenant.people.joining import make_setup_link
 from ruma.tenant.people.members import create_member
-from tests.browsing import SIZES, needs_chromium
+from tests.browsing import DESK, needs_chromium
 from tests.fakes import FakeStripe
 from tests.serving import Running, renew_tenant
 
@@ -216,7 +216,7 @@ def test_a_form_sent_before_the_scripts_have_come_waits_for_them(home: Home, ope
     expect(page.get_by_role("dialog")).to_contain_text("What is older goes for good")
 
 
-@pytest.mark.parametrize(("width", "scheme"), SIZES)
+@pytest.mark.parametrize(("width", "scheme"), DESK)
 def test_the_pages_are_accessible_at_every_size(
     home: Home, open_page: Callable[..., Page], tmp_path: Path, scheme: str, width: int
 ) -> None:

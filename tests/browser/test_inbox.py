@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from ruma.tenant.conversing.conversations import OpenConversation, add_exchange, begin_conversation
 from ruma.tenant.conversing.inbox import ask_for_person, list_conversations
 from ruma.tenant.home import Home
-from tests.browsing import SIZES, enter, needs_chromium, watched_page
+from tests.browsing import DESK, enter, needs_chromium, watched_page
 from tests.filling import fill_inbox
 from tests.harness.hostile_words import exchange_words, fill_everything
 from tests.serving import Running, renew_tenant
@@ -188,7 +188,7 @@ def test_h57_hostile_words_do_nothing_on_members_pages(browser: Browser, home: H
     assert all(re.match(r"http://127\.0\.0\.1:\d+/(t/acme|static)/", url) for url in requested)
 
 
-@pytest.mark.parametrize(("width", "scheme"), SIZES)
+@pytest.mark.parametrize(("width", "scheme"), DESK)
 def test_the_pages_fit_and_are_accessible(
     browser: Browser, home: Home, server: Running, width: int, scheme: Any, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from ruma.tenant.conversing.inbox import ask_for_person, list_conversations
 from ruma.tenant.erasing.receipts import list_receipts
 from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import set_hold
-from tests.browsing import ONE_SIZE, enter, needs_chromium, watched_page
+from tests.browsing import PHONE, enter, needs_chromium, watched_page
 from tests.serving import FLAGS, Running, make_tenant, sign_in
 
 pytestmark = needs_chromium
@@ -304,7 +304,7 @@ def fill(home: Home) -> None:
         ledger.end(number, Ending("failed", "The server said no.", "203.0.113.9", 1234, 99, 5))
 
 
-@pytest.mark.parametrize(("width", "scheme"), ONE_SIZE)
+@pytest.mark.parametrize(("width", "scheme"), PHONE)
 def test_the_pages_fit_and_are_accessible(
     browser: Browser, home: Home, server: Running, width: int, scheme: Any, request: pytest.FixtureRequest
 ) -> None:

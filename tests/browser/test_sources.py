@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from ruma.tenant.home import Home
 from ruma.tenant.knowledge.uploads import receive_upload, take_upload
-from tests.browsing import ONE_SIZE, SIZES, enter, needs_chromium, watched_page
+from tests.browsing import PHONE, enter, needs_chromium, watched_page
 from tests.hostile import HostileServer
 from tests.serving import Running, renew_tenant
 
@@ -158,7 +158,7 @@ def test_leaving_and_coming_back_keeps_the_rows(page: Page) -> None:
     expect(page.locator("#coming li")).to_contain_text("larger than 2 MB")
 
 
-@pytest.mark.parametrize(("width", "scheme"), SIZES)
+@pytest.mark.parametrize(("width", "scheme"), PHONE)
 def test_it_fits_and_is_accessible(browser: Browser, home: Home, server: Running, width: int, scheme: str) -> None:
     """Nothing is wider than the window, and axe-core finds nothing, with all kinds of rows and the form open."""
     with home.open("acme") as tenant:
@@ -186,7 +186,7 @@ def test_it_fits_and_is_accessible(browser: Browser, home: Home, server: Running
     context.close()
 
 
-@pytest.mark.parametrize(("width", "scheme"), ONE_SIZE)
+@pytest.mark.parametrize(("width", "scheme"), PHONE)
 def test_a_website_is_read_while_one_looks(
     browser: Browser, home: Home, server: Running, website: HostileServer, width: int, scheme: Any
 ) -> None:
