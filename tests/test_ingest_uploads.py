@@ -1,4 +1,3 @@
-import os
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from ruma.tenant.knowledge.sources import list_sources
 from ruma.tenant.knowledge.uploads import Kind, receive_upload, take_upload
 from ruma.tenant.tenant import Tenant
 from tests.fakes import HashEmbedder
+from tests.harness.process import unnamed_files
 from tests.harness.residue import find_plaintext, make_canaries
 
 EMBEDDER = HashEmbedder()
@@ -153,16 +153,7 @@ class Descriptors(threading.Thread):
             self.unnamed |= self._unnamed() - self.before
 
     def _unnamed(self) -> set[str]:
-        found = set()
-        for process in self._processes():
-            for descriptor in Path(f"/proc/{process}/fd").glob("*"):
-                try:
-                    name = os.readlink(descriptor)
-                except OSError:
-                    continue
-                if name.endswith("(deleted)") and not name.startswith("/memfd:"):
-                    found.add(name)
-        return found
+        return set().union(*map(unnamed_files, self._processes()))
 
     def _processes(self) -> Iterator[str]:
         yield "self"

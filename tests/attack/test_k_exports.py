@@ -34,7 +34,7 @@ from ruma.tenant.knowledge.documents import NewDocument, store_document
 from ruma.tenant.knowledge.sources import add_source
 from ruma.tenant.tenant import Tenant
 from tests.filling import fill_inbox
-from tests.harness.process import environ_of
+from tests.harness.process import environ_of, unnamed_files
 from tests.harness.residue import find_plaintext, find_residue, make_canaries
 from tests.serving import DELIVERY, EMBEDDER, FLAGS, Running, make_tenant, store
 from tests.test_exporting import talk
@@ -60,19 +60,6 @@ def large(settings: Settings) -> Iterator[Tenant]:
         store_document(tenant, source.id, document, embedder_id=EMBEDDER.id)
         fill_inbox(tenant, 300)
         yield tenant
-
-
-def unnamed_files(process: int) -> set[str]:
-    """Return the files on a disk that a process has open and that have no name."""
-    found = set()
-    for descriptor in Path(f"/proc/{process}/fd").glob("*"):
-        try:
-            target = os.readlink(descriptor)
-        except OSError:
-            continue
-        if target.endswith("(deleted)") and not target.startswith("/memfd:"):
-            found.add(target)
-    return found
 
 
 def test_k30_no_plaintext_while_an_export_is_made(large: Tenant, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.harness.forking import COMMAND, STORING, UPLOADING, Run, run_forked
@@ -45,3 +46,15 @@ def is_running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def unnamed_files(process: int | str) -> set[str]:
+    """Return the files on a disk that a process has open and that have no name; none once it has ended."""
+    found = set()
+    with suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{process}/fd"):
+            with suppress(OSError):
+                target = os.readlink(f"/proc/{process}/fd/{descriptor}")
+                if target.endswith("(deleted)") and not target.startswith("/memfd:"):
+                    found.add(target)
+    return found
