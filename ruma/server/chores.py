@@ -1,8 +1,9 @@
-"""What the server does by itself about conversations that are over and requests that are due."""
+"""What the server does by itself about conversations that are over, erasures that wait and requests that are due."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from litestar.concurrency import sync_to_thread
 
@@ -13,6 +14,7 @@ from ruma.privacy.requests import take_due_soon, today
 from ruma.server.resources import Resources
 from ruma.tenant.conversing.consents import LOOK_SECONDS, end_passing
 from ruma.tenant.conversing.requests import RightsRequest, count_requests
+from ruma.tenant.erasing.erasures import finish_erasures
 from ruma.tenant.people.members import list_members
 from ruma.tenant.profile import read_profile
 from ruma.tenant.tenant import Tenant
@@ -23,6 +25,10 @@ MOST_OPEN = 25
 """Beyond so many open requests, no mail tells of a further one: it would be somebody's flood."""
 
 
+ERASING_SECONDS = 30
+"""After how long an erasure that has no receipt is one that a reader of the old state was in the way of."""
+
+
 async def do_chores(resources: Resources, origin: str) -> None:
     """Do them for every tenant, at once and then every minute, until this is cancelled."""
     while True:
@@ -31,11 +37,12 @@ async def do_chores(resources: Resources, origin: str) -> None:
 
 
 def do_once(resources: Resources, origin: str) -> None:
-    """End what is over and remind of what is due. A tenant that cannot be opened hinders no other."""
+    """End what is over, finish what waits, remind of what is due. A tenant that cannot be opened hinders no other."""
     for name in resources.home.names():
         try:
             tenant = resources.tenant(name)
             end_passing(tenant)
+            finish_erasures(tenant, forget=partial(resources.forget, tenant), after_seconds=ERASING_SECONDS)
             if resources.outbox.is_set_up:
                 _remind(tenant, resources.outbox, origin)
         except RumaError as exc:

@@ -21,6 +21,7 @@ from ruma.tenant.conversing.consents import LEFT_SECONDS, PASSING_SECONDS, read_
 from ruma.tenant.conversing.inbox import list_conversations
 from ruma.tenant.conversing.requests import list_requests
 from ruma.tenant.conversing.usage import count_usage
+from ruma.tenant.erasing import erasure
 from ruma.tenant.home import Home
 from ruma.tenant.keeping.holds import set_hold
 from ruma.tenant.tenant import Tenant
@@ -74,6 +75,27 @@ def test_a_visitor_who_stays_away_leaves_nothing_either(client: Client, tenant: 
     do_once(client.app.state.resources, HERE)
 
     assert count(tenant, "conversation") == 0
+
+
+def test_an_erasure_that_a_reader_was_in_the_way_of_is_finished_within_the_minute(
+    client: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its answer says: the receipt comes by itself, and is the server's own about what it remembers."""
+    monkeypatch.setattr(erasure.finish_erasure, "__kwdefaults__", {"wait_seconds": 0.1})
+    owner = sign_in(tenant)
+    with tenant.reading() as db:
+        db.execute("select count(*) from message").fetchone()
+        number = client.delete("/t/acme/api/documents/1", headers=owner).headers["x-ruma-receipt"]
+        receipt = f"/t/acme/api/erasures/{number}/receipt"
+        assert client.get(receipt, headers=owner).status_code == 409
+    do_once(client.app.state.resources, HERE)
+    assert client.get(receipt, headers=owner).status_code == 409, "it may be one that is being finished just now"
+
+    monkeypatch.setattr("ruma.server.chores.ERASING_SECONDS", 0)
+    do_once(client.app.state.resources, HERE)
+
+    checks = {one["what"]: one["text"] for one in client.get(receipt, headers=owner).json()["receipt"]["checks"]}
+    assert "opened anew" not in checks["memory"]
 
 
 def leave_earlier(tenant: Tenant, seconds: int) -> None:

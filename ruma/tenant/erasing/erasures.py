@@ -97,8 +97,8 @@ def erase(
         keys_to: The member who takes over the API keys of an erased member; without one they end.
 
     Returns:
-        The receipt; not signed yet where a reader of the old state keeps it in the file. The next command or server
-        that opens the tenant finishes it then.
+        The receipt; not signed yet where a reader of the old state keeps it in the file. A running server, or whatever
+        opens the tenant next, finishes it then.
 
     Raises:
         NotFoundError: One of them is not there; nothing was erased.
@@ -113,11 +113,27 @@ def erase(
     return _finish(tenant, removed, files, forget())
 
 
-def finish_erasures(tenant: Tenant) -> None:
-    """Finish what killed processes left: erasures that have no signed receipt yet."""
+def opened_anew() -> Check:
+    """Say that the tenant was opened anew: what had it in memory forgot it when it was erased, or has ended."""
+    return Check("memory", 0, 0, "The tenant was opened anew since, which remembers nothing of it.")
+
+
+def finish_erasures(tenant: Tenant, *, forget: Forget = opened_anew, after_seconds: int = 0) -> None:
+    """Finish what killed processes and readers of the old state left: erasures that have no signed receipt yet.
+
+    Args:
+        tenant: Whose they are.
+        forget: Makes the running program's memory forget them.
+        after_seconds: Leaves those alone that were asked for more lately: they are being finished just now.
+    """
     with tenant.reading() as db:
-        waiting = [row[0] for row in db.execute("select id from erasure where receipt is null order by id")]
-    memory = Check("memory", 0, 0, "The program was started anew since, so it remembers nothing of it.")
+        sql = """select id from erasure where receipt is null
+                 and (:seconds = 0 or asked_at <= strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-' || :seconds || ' seconds'))
+                 order by id"""
+        waiting = [row[0] for row in db.execute(sql, {"seconds": after_seconds})]
+    if not waiting:
+        return
+    memory = forget()
     for number in waiting:
         # Which of the files were there is not known any more: the one that was killed may have removed some.
         files, _ = _unlink_files(tenant, number)
