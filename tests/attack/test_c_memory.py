@@ -13,6 +13,7 @@ from ruma.config import load_settings
 from ruma.models.generator import LocalGenerator
 from ruma.models.language_models import BUILT_IN, find_model, list_models
 from ruma.server.app import create_app
+from ruma.server.forgetting import _ENDED, _NONE
 from ruma.tenant.home import Home
 from tests.harness.residue import make_canaries
 from tests.serving import EMBEDDER, FLAGS, QUESTION, make_tenant, sign_in, store
@@ -82,4 +83,5 @@ def test_c25_no_model_process_remembers_what_was_erased(tmp_path: Path) -> None:
         assert generator.pid not in (0, first)
         after = memory_of(generator.pid)
         assert not any(one in after for one in marks)
-        assert "was ended" in receipt.text
+        # The thread that looks for what other processes erase may have ended it a moment before.
+        assert _ENDED in receipt.text or _NONE in receipt.text
