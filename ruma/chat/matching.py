@@ -97,7 +97,7 @@ def _is_alike(asked: str, question: str, embedder: Embedder) -> bool:
         return False
     only_mine, only_theirs = mine.keys() - theirs.keys(), theirs.keys() - mine.keys()
     if len(only_mine) > 1 or len(only_theirs) > 1:
-        return True
+        return True  # one asked in other words; to look at each of them would lose more than half of the right ones
     if set(TURNING.findall(fold(asked))) != set(TURNING.findall(fold(question))):
         return False
     if not only_mine or not only_theirs:

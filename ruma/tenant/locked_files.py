@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ruma.errors import DamagedError
@@ -43,3 +44,16 @@ def lock_file(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def remove_unheld(path: Path) -> None:
+    """Remove a sealed file that nobody writes or reads just now; a killed process holds none.
+
+    Raises:
+        DamagedError: It cannot be opened.
+    """
+    with suppress(FileNotFoundError):
+        descriptor = lock_file(path)
+        if descriptor is not None:
+            path.unlink()
+            os.close(descriptor)

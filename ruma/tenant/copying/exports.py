@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from ruma.tenant.keys.data_key import Key
 from ruma.tenant.keys.envelopes import Envelope, EnvelopeWriter, make_envelope
 from ruma.tenant.keys.file_keys import find_file_key, keep_file_key
 from ruma.tenant.knowledge.originals import read_original
-from ruma.tenant.locked_files import lock_file, open_locked
+from ruma.tenant.locked_files import lock_file, open_locked, remove_unheld
 from ruma.tenant.people.passwords import check_password
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant
@@ -271,11 +270,7 @@ def sweep_exports(tenant: Tenant) -> None:
         with tenant.writing() as db:
             known = {row[0] for row in db.execute("select sealed_id from export where state = 'done'")}
             for name in set(names) - known:
-                with suppress(FileNotFoundError):
-                    lock = lock_file(tenant.exports_folder / name)
-                    if lock is not None:
-                        (tenant.exports_folder / name).unlink()
-                        os.close(lock)
+                remove_unheld(tenant.exports_folder / name)
 
 
 def _clear_part(tenant: Tenant, export: Export) -> bool:

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from ruma.tenant.knowledge.index import pack_spans
 from ruma.tenant.knowledge.originals import read_original
 from ruma.tenant.knowledge.uploads import sweep_uploads
 from ruma.tenant.knowledge.vectors import pack
-from ruma.tenant.locked_files import lock_file, open_locked
+from ruma.tenant.locked_files import open_locked, remove_unheld
 from ruma.tenant.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -421,16 +420,7 @@ def finish_interrupted(tenant: Tenant) -> None:
             ids = {row[0] for row in db.execute("select original_id from document")}
             for file in tenant.files_folder.iterdir():
                 if file.name not in ids:
-                    _remove_unheld(file)
-
-
-def _remove_unheld(file: Path) -> None:
-    """Remove a sealed file that nobody is writing just now; a killed process holds none."""
-    with suppress(FileNotFoundError):
-        descriptor = lock_file(file)
-        if descriptor is not None:
-            file.unlink()
-            os.close(descriptor)
+                    remove_unheld(file)
 
 
 def _original_of(tenant: Tenant, document_id: int) -> str:

@@ -22,7 +22,7 @@ from ruma.tenant.erasing.erasure import ask_erasure, finish_erasure
 from ruma.tenant.keys.data_key import Key
 from ruma.tenant.keys.file_keys import find_file_key, keep_file_key
 from ruma.tenant.knowledge.originals import read_original
-from ruma.tenant.locked_files import lock_file, open_locked
+from ruma.tenant.locked_files import lock_file, open_locked, remove_unheld
 from ruma.tenant.private_files import sync_folder
 from ruma.tenant.tenant import Tenant
 
@@ -407,11 +407,7 @@ def sweep_uploads(tenant: Tenant) -> None:
         with tenant.writing() as db:
             known = {row[0] for row in db.execute("select sealed_id from upload where state != 'done'")}
             for name in set(names) - known:
-                with suppress(FileNotFoundError):
-                    lock = lock_file(tenant.uploads_folder / name)
-                    if lock is not None:
-                        (tenant.uploads_folder / name).unlink()
-                        os.close(lock)
+                remove_unheld(tenant.uploads_folder / name)
 
 
 def _mark_reading(tenant: Tenant, upload: Upload) -> bool:
